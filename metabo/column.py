@@ -1,0 +1,220 @@
+"""One input as a column of values: which ConfigSpace type it has, and its values as numbers and back.
+
+A number stands for itself. A category stands as its index among the choices, and an ordinal value
+as its rank, so that a point of any space is a row of numbers.
+"""
+
+import difflib
+import math
+import numbers
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from ConfigSpace import CategoricalHyperparameter, Constant, Float, Integer, OrdinalHyperparameter
+from ConfigSpace.hyperparameters import (
+    FloatHyperparameter,
+    Hyperparameter,
+    IntegerHyperparameter,
+    NumericalHyperparameter,
+)
+from scipy.stats import kstest
+from torch import Tensor
+
+LOG_RATIO = 50.0
+"""The least ratio of largest to smallest value for which a log scale is considered."""
+
+MAX_SHOWN = 12
+"""The most names or choices that an error message lists."""
+
+
+class SpaceError(ValueError):
+    """A value or an input name that does not fit the input space.
+
+    Attributes:
+        row: Which row is wrong, counted from 0, or None if the error is not about one row.
+    """
+
+    def __init__(self, message: str, row: int | None = None) -> None:
+        super().__init__(message)
+        self.row = row
+
+
+def closest(name: object, names: Iterable[object]) -> str:
+    """Words for an error message: the near match of an unknown `name`, if any, and the names that there are."""
+    known = [str(known) for known in names]
+    near = difflib.get_close_matches(str(name), known, n=1)
+    guess = f"did you mean {near[0]!r}? " if near else ""
+    shown = ", ".join(repr(name) for name in known[:MAX_SHOWN])
+    return f"{guess}there are: {shown}{', ...' if len(known) > MAX_SHOWN else ''}"
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a real number; booleans are categories here."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_)
+
+
+def choices(hyperparameter: Hyperparameter[Any, Any]) -> tuple[Any, ...] | None:
+    """The values that an input's indices stand for, or None if its numbers stand for themselves."""
+    if isinstance(hyperparameter, CategoricalHyperparameter):
+        return tuple(hyperparameter.choices)
+    if isinstance(hyperparameter, OrdinalHyperparameter):
+        return tuple(hyperparameter.sequence)
+    if isinstance(hyperparameter, Constant) and not is_number(hyperparameter.value):
+        return (hyperparameter.value,)
+    return None
+
+
+def limits(hyperparameter: Hyperparameter[Any, Any]) -> tuple[float, float]:
+    """The smallest and the largest number that an input takes."""
+    listed = choices(hyperparameter)
+    if listed is not None:
+        return 0.0, float(len(listed) - 1)
+    if isinstance(hyperparameter, Constant):
+        return float(hyperparameter.value), float(hyperparameter.value)
+    if isinstance(hyperparameter, NumericalHyperparameter):
+        return float(hyperparameter.lower), float(hyperparameter.upper)
+    raise SpaceError(
+        f"input {hyperparameter.name!r} is a {type(hyperparameter).__name__}: "
+        "use a float, integer, categorical, ordinal or constant"
+    )
+
+
+def to_numbers(hyperparameter: Hyperparameter[Any, Any], values: Sequence[Any] | pd.Series) -> Tensor:
+    """Turn an input's values (a column of n) into n numbers.
+
+    Raises:
+        SpaceError: If a value is missing, not a number, or not one of the choices. Ranges are not
+            checked here.
+    """
+    name, listed = hyperparameter.name, choices(hyperparameter)
+    column = pd.Series(values, dtype=object).reset_index(drop=True)
+    if listed is not None:
+        index = {value: i for i, value in enumerate(listed)}
+        # A CSV file keeps no types: "3" or "True" is read as what it prints as.
+        printed = {str(value): i for i, value in enumerate(listed)}
+        numbers_ = column.map(lambda value: _lookup(value, index, printed)).to_numpy(dtype=float)
+        expected = "one of " + ", ".join(repr(value) for value in listed[:MAX_SHOWN])
+    else:
+        numbers_ = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+        expected = "a number"
+    for row in np.flatnonzero(np.isnan(numbers_))[:1]:
+        value = "missing" if pd.isna(column[row]) else repr(column[row])
+        raise SpaceError(
+            f"row {row}: input {name!r} is {value}; it must be {expected}", row=int(row)
+        )
+    return torch.tensor(numbers_, dtype=torch.float64)
+
+
+def _lookup(value: Any, index: dict[Any, int], printed: dict[str, int]) -> float:
+    if isinstance(value, Hashable) and value in index:
+        return float(index[value])
+    return float(printed.get(str(value), math.nan))
+
+
+def to_values(hyperparameter: Hyperparameter[Any, Any], column: Tensor) -> list[Any]:
+    """Turn n numbers into an input's values: int, float, or the category as it was given."""
+    listed = choices(hyperparameter)
+    if listed is not None:
+        return [listed[round(number)] for number in column.tolist()]
+    if isinstance(hyperparameter, Constant):
+        return [hyperparameter.value] * len(column)
+    if isinstance(hyperparameter, IntegerHyperparameter):
+        return [round(number) for number in column.tolist()]
+    return [float(number) for number in column.tolist()]
+
+
+def infer(name: str, values: pd.Series) -> Hyperparameter[Any, Any]:
+    """Find the type and range of an input from the values that it took.
+
+    Strings, booleans and pandas categories are categorical (ordered categories: ordinal); a column
+    of whole numbers is an integer, other numbers are floats, both over the range seen; one number
+    alone is a constant.
+
+    Raises:
+        SpaceError: If a value is missing, infinite, or neither a number nor a category.
+    """
+    column = values.reset_index(drop=True)
+    for row in np.flatnonzero(column.isna().to_numpy())[:1]:
+        raise SpaceError(
+            f"row {row}: input {name!r} is missing; fill it in or drop the row", row=int(row)
+        )
+    if column.empty:
+        raise SpaceError(f"input {name!r} has no values to infer its range from; declare a space")
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        listed = [_plain(value) for value in column.cat.categories]
+        return _ordinal(name, listed) if column.cat.ordered else _categorical(name, listed)
+    plain = [_plain(value) for value in column.drop_duplicates()]
+    if all(is_number(value) for value in plain):
+        return _numeric(name, np.array(sorted(float(value) for value in plain)))
+    if all(isinstance(value, str | bool) or is_number(value) for value in plain):
+        return _categorical(name, sorted(plain, key=lambda value: (str(type(value)), value)))
+    raise SpaceError(
+        f"input {name!r} holds {type(plain[0]).__name__} values; turn them into numbers or strings first"
+    )
+
+
+def interval(
+    name: str, low: float, high: float, *, integer: bool = False, log: bool = False
+) -> Hyperparameter[Any, Any]:
+    """A float or integer input over [low, high].
+
+    Raises:
+        SpaceError: If the range is empty, not finite, or finer than ConfigSpace can hold.
+    """
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise SpaceError(
+            f"input {name!r} has the range [{low:g}, {high:g}]; give a finite lower < upper bound"
+        )
+    try:
+        if integer:
+            return Integer(name, (int(low), int(high)), log=log)
+        return Float(name, (float(low), float(high)), log=log)
+    except ValueError as error:  # ConfigSpace rounds bounds to 13 decimals
+        raise SpaceError(
+            f"input {name!r} has the range [{low!r}, {high!r}], too narrow to be held exactly; rescale it"
+        ) from error
+
+
+def _numeric(name: str, values: np.ndarray) -> Hyperparameter[Any, Any]:
+    """A range or constant from sorted unique values."""
+    if not np.isfinite(values).all():
+        raise SpaceError(
+            f"input {name!r} holds an infinite value; remove those rows or clip the value"
+        )
+    integer = bool((values == np.round(values)).all() and np.abs(values).max() < 2**53)
+    if len(values) == 1:
+        return Constant(name, int(values[0]) if integer else float(values[0]))
+    return interval(name, values[0], values[-1], integer=integer, log=_is_log(values))
+
+
+def _is_log(values: np.ndarray) -> bool:
+    """Whether sorted unique values are nearer to uniform on a log than on a linear scale (Kolmogorov-Smirnov)."""
+    if values[0] <= 0 or values[-1] / values[0] < LOG_RATIO:
+        return False
+    return _distance_to_uniform(np.log(values)) < _distance_to_uniform(values)
+
+
+def _distance_to_uniform(values: np.ndarray) -> float:
+    return float(kstest((values - values[0]) / (values[-1] - values[0]), "uniform").statistic)
+
+
+def _categorical(name: str, listed: list[Any]) -> Hyperparameter[Any, Any]:
+    return CategoricalHyperparameter(name, listed)
+
+
+def _ordinal(name: str, listed: list[Any]) -> Hyperparameter[Any, Any]:
+    return OrdinalHyperparameter(name, listed)
+
+
+def _plain(value: Any) -> Any:
+    """A NumPy scalar as the Python value that JSON can hold."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def is_float(hyperparameter: Hyperparameter[Any, Any]) -> bool:
+    """Whether any number in the range is legal, not only whole ones."""
+    number = isinstance(hyperparameter, Constant) and choices(hyperparameter) is None
+    return number or isinstance(hyperparameter, FloatHyperparameter)

@@ -1,0 +1,6 @@
+"""What is optimised: tasks, and the families that they come from."""
+
+from metabo.tasks.parametric import FunctionFamily, LogisticFamily, NormalFamily
+from metabo.tasks.task import Task, TaskBatch, TaskFamily
+
+__all__ = ["FunctionFamily", "LogisticFamily", "NormalFamily", "Task", "TaskBatch", "TaskFamily"]
