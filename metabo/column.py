@@ -1,4 +1,4 @@
-"""One input as a column of values: which ConfigSpace type it has, and its values as numbers and back.
+"""One input as a column of values: its ConfigSpace type, and its values as numbers and back.
 
 A number stands for itself. A category stands as its index among the choices, and an ordinal value
 as its rank, so that a point of any space is a row of numbers.
@@ -23,6 +23,8 @@ from ConfigSpace.hyperparameters import (
 from scipy.stats import kstest
 from torch import Tensor
 
+Input = Hyperparameter[Any, Any]
+
 LOG_RATIO = 50.0
 """The least ratio of largest to smallest value for which a log scale is considered."""
 
@@ -43,7 +45,7 @@ class SpaceError(ValueError):
 
 
 def closest(name: object, names: Iterable[object]) -> str:
-    """Words for an error message: the near match of an unknown `name`, if any, and the names that there are."""
+    """Words for an error message: what an unknown `name` may have meant, and the known names."""
     known = [str(known) for known in names]
     near = difflib.get_close_matches(str(name), known, n=1)
     guess = f"did you mean {near[0]!r}? " if near else ""
@@ -56,7 +58,7 @@ def is_number(value: object) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_)
 
 
-def choices(hyperparameter: Hyperparameter[Any, Any]) -> tuple[Any, ...] | None:
+def choices(hyperparameter: Input) -> tuple[Any, ...] | None:
     """The values that an input's indices stand for, or None if its numbers stand for themselves."""
     if isinstance(hyperparameter, CategoricalHyperparameter):
         return tuple(hyperparameter.choices)
@@ -67,7 +69,7 @@ def choices(hyperparameter: Hyperparameter[Any, Any]) -> tuple[Any, ...] | None:
     return None
 
 
-def limits(hyperparameter: Hyperparameter[Any, Any]) -> tuple[float, float]:
+def limits(hyperparameter: Input) -> tuple[float, float]:
     """The smallest and the largest number that an input takes."""
     listed = choices(hyperparameter)
     if listed is not None:
@@ -82,7 +84,7 @@ def limits(hyperparameter: Hyperparameter[Any, Any]) -> tuple[float, float]:
     )
 
 
-def to_numbers(hyperparameter: Hyperparameter[Any, Any], values: Sequence[Any] | pd.Series) -> Tensor:
+def to_numbers(hyperparameter: Input, values: Sequence[Any] | pd.Series) -> Tensor:
     """Turn an input's values (a column of n) into n numbers.
 
     Raises:
@@ -100,11 +102,10 @@ def to_numbers(hyperparameter: Hyperparameter[Any, Any], values: Sequence[Any] |
     else:
         numbers_ = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
         expected = "a number"
-    for row in np.flatnonzero(np.isnan(numbers_))[:1]:
-        value = "missing" if pd.isna(column[row]) else repr(column[row])
-        raise SpaceError(
-            f"row {row}: input {name!r} is {value}; it must be {expected}", row=int(row)
-        )
+    if np.isnan(numbers_).any():
+        row = int(np.isnan(numbers_).argmax())
+        value = "missing" if column.isna()[row] else repr(column[row])
+        raise SpaceError(f"row {row}: input {name!r} is {value}; it must be {expected}", row=row)
     return torch.tensor(numbers_, dtype=torch.float64)
 
 
@@ -114,7 +115,7 @@ def _lookup(value: Any, index: dict[Any, int], printed: dict[str, int]) -> float
     return float(printed.get(str(value), math.nan))
 
 
-def to_values(hyperparameter: Hyperparameter[Any, Any], column: Tensor) -> list[Any]:
+def to_values(hyperparameter: Input, column: Tensor) -> list[Any]:
     """Turn n numbers into an input's values: int, float, or the category as it was given."""
     listed = choices(hyperparameter)
     if listed is not None:
@@ -126,7 +127,7 @@ def to_values(hyperparameter: Hyperparameter[Any, Any], column: Tensor) -> list[
     return [float(number) for number in column.tolist()]
 
 
-def infer(name: str, values: pd.Series) -> Hyperparameter[Any, Any]:
+def infer(name: str, values: pd.Series) -> Input:
     """Find the type and range of an input from the values that it took.
 
     Strings, booleans and pandas categories are categorical (ordered categories: ordinal); a column
@@ -137,28 +138,28 @@ def infer(name: str, values: pd.Series) -> Hyperparameter[Any, Any]:
         SpaceError: If a value is missing, infinite, or neither a number nor a category.
     """
     column = values.reset_index(drop=True)
-    for row in np.flatnonzero(column.isna().to_numpy())[:1]:
-        raise SpaceError(
-            f"row {row}: input {name!r} is missing; fill it in or drop the row", row=int(row)
-        )
+    if column.isna().any():
+        row = int(column.isna().to_numpy().argmax())
+        raise SpaceError(f"row {row}: input {name!r} is missing; fill it in or drop it", row=row)
     if column.empty:
         raise SpaceError(f"input {name!r} has no values to infer its range from; declare a space")
     if isinstance(column.dtype, pd.CategoricalDtype):
         listed = [_plain(value) for value in column.cat.categories]
-        return _ordinal(name, listed) if column.cat.ordered else _categorical(name, listed)
+        kind = OrdinalHyperparameter if column.cat.ordered else CategoricalHyperparameter
+        return kind(name, listed)
     plain = [_plain(value) for value in column.drop_duplicates()]
     if all(is_number(value) for value in plain):
         return _numeric(name, np.array(sorted(float(value) for value in plain)))
     if all(isinstance(value, str | bool) or is_number(value) for value in plain):
-        return _categorical(name, sorted(plain, key=lambda value: (str(type(value)), value)))
-    raise SpaceError(
-        f"input {name!r} holds {type(plain[0]).__name__} values; turn them into numbers or strings first"
-    )
+        listed = sorted(plain, key=lambda value: (str(type(value)), value))
+        return CategoricalHyperparameter(name, listed)
+    given = type(plain[0]).__name__
+    raise SpaceError(f"input {name!r} holds {given} values; turn them into numbers or strings")
 
 
 def interval(
     name: str, low: float, high: float, *, integer: bool = False, log: bool = False
-) -> Hyperparameter[Any, Any]:
+) -> Input:
     """A float or integer input over [low, high].
 
     Raises:
@@ -174,11 +175,11 @@ def interval(
         return Float(name, (float(low), float(high)), log=log)
     except ValueError as error:  # ConfigSpace rounds bounds to 13 decimals
         raise SpaceError(
-            f"input {name!r} has the range [{low!r}, {high!r}], too narrow to be held exactly; rescale it"
+            f"input {name!r} has the range [{low}, {high}], too narrow to hold; rescale the input"
         ) from error
 
 
-def _numeric(name: str, values: np.ndarray) -> Hyperparameter[Any, Any]:
+def _numeric(name: str, values: np.ndarray) -> Input:
     """A range or constant from sorted unique values."""
     if not np.isfinite(values).all():
         raise SpaceError(
@@ -191,7 +192,7 @@ def _numeric(name: str, values: np.ndarray) -> Hyperparameter[Any, Any]:
 
 
 def _is_log(values: np.ndarray) -> bool:
-    """Whether sorted unique values are nearer to uniform on a log than on a linear scale (Kolmogorov-Smirnov)."""
+    """Whether sorted unique values are nearer (Kolmogorov-Smirnov) to log-uniform than uniform."""
     if values[0] <= 0 or values[-1] / values[0] < LOG_RATIO:
         return False
     return _distance_to_uniform(np.log(values)) < _distance_to_uniform(values)
@@ -201,20 +202,12 @@ def _distance_to_uniform(values: np.ndarray) -> float:
     return float(kstest((values - values[0]) / (values[-1] - values[0]), "uniform").statistic)
 
 
-def _categorical(name: str, listed: list[Any]) -> Hyperparameter[Any, Any]:
-    return CategoricalHyperparameter(name, listed)
-
-
-def _ordinal(name: str, listed: list[Any]) -> Hyperparameter[Any, Any]:
-    return OrdinalHyperparameter(name, listed)
-
-
 def _plain(value: Any) -> Any:
     """A NumPy scalar as the Python value that JSON can hold."""
     return value.item() if isinstance(value, np.generic) else value
 
 
-def is_float(hyperparameter: Hyperparameter[Any, Any]) -> bool:
+def is_float(hyperparameter: Input) -> bool:
     """Whether any number in the range is legal, not only whole ones."""
     number = isinstance(hyperparameter, Constant) and choices(hyperparameter) is None
     return number or isinstance(hyperparameter, FloatHyperparameter)

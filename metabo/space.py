@@ -4,47 +4,29 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
-import numpy as np
 import pandas as pd
 import torch
 from ConfigSpace import CategoricalHyperparameter, ConfigurationSpace, Constant
-from ConfigSpace.hyperparameters import Hyperparameter
 from torch import Tensor
 from torch.quasirandom import SobolEngine
 
 from metabo import column
-from metabo.column import SpaceError, closest
+from metabo.column import Input, SpaceError, closest
+from metabo.encoding import Encoding, exp_where, log_where
 
 __all__ = ["InputSpace", "SpaceError"]
 
 Row = Mapping[str, Any]
 
-
-class _Encoding(NamedTuple):
-    """What `encode` multiplies with, in one dtype and on one device."""
-
-    numeric: Tensor  # columns of X that are numbers (m,)
-    log: Tensor  # which of them are on a log scale (m,)
-    centre: Tensor
-    factor: Tensor
-    one_hot: Tensor  # the column of X behind each one-hot column (h,)
-    category: Tensor  # the category that it stands for (h,)
-    share: Tensor  # 1 / number of categories (h,)
-    spread: Tensor
+_BOUNDS = "(low, high) for one input, or 2 x d: all lower bounds, then all upper bounds"
 
 
 class InputSpace:
-    r"""Named inputs; a point is a row of d numbers in the user's units.
+    """Named inputs; a point is a row of d numbers in the user's units.
 
-    A category is its index among the choices, an ordinal value its rank. `encode` maps points to
-    what a network sees: numbers (after a logarithm where the scale is one) go linearly to
-    :math:`[-\sqrt 3, \sqrt 3]`, so that a uniform draw has mean 0 and variance 1. One of C
-    categories becomes a centred one-hot vector times :math:`\sqrt{C / (C - 1)}`: a uniform draw
-    again has mean 0 and total variance 1, so two random values of a categorical input are on
-    average as far apart as two random values of a numeric one. An input that never varies encodes
-    to 0.
+    A category is its index among the choices, an ordinal value its rank. Immutable.
 
     Args:
         configuration_space: The inputs; copied.
@@ -60,9 +42,8 @@ class InputSpace:
         self, configuration_space: ConfigurationSpace, names: Sequence[str] | None = None
     ) -> None:
         if not isinstance(configuration_space, ConfigurationSpace):
-            raise TypeError(
-                f"expected a ConfigSpace.ConfigurationSpace, got {type(configuration_space).__name__}"
-            )
+            given = type(configuration_space).__name__
+            raise TypeError(f"expected a ConfigSpace.ConfigurationSpace, got a {given}")
         if configuration_space.conditions or configuration_space.forbidden_clauses:
             raise SpaceError(
                 "conditions and forbidden clauses are not supported: use a space without them"
@@ -76,7 +57,7 @@ class InputSpace:
                 f"names {list(self.names)} must be the inputs of the space, each once: {known}"
             )
         self._configuration_space = _copy(configuration_space)
-        self._encodings: dict[tuple[torch.dtype, torch.device], _Encoding] = {}
+        self._encodings: dict[tuple[torch.dtype, torch.device], Encoding] = {}
         self.bounds  # noqa: B018  (refuses an input of an unknown type here, not later)
 
     @classmethod
@@ -84,8 +65,8 @@ class InputSpace:
         """Real inputs on a linear scale.
 
         Args:
-            bounds: (low, high) for one input; `2 x d` (all lower, then all upper bounds); or {name:
-                (low, high)}.
+            bounds: (low, high) for one input; `2 x d`: all lower, then all upper bounds; or a
+                dict {name: (low, high)}.
             names: Of the d inputs; default x, or x1 to xd.
 
         Raises:
@@ -93,24 +74,20 @@ class InputSpace:
         """
         if isinstance(bounds, Mapping):
             names, bounds = list(bounds), list(zip(*bounds.values(), strict=True))
-        limits = torch.as_tensor(np.asarray(bounds, dtype=float))
+        try:
+            limits = torch.as_tensor(bounds, dtype=torch.float64, device="cpu")
+        except (TypeError, ValueError) as error:
+            raise SpaceError(f"bounds are {bounds!r}; give numbers: {_BOUNDS}") from error
         if limits.shape == (2,):
             limits = limits.unsqueeze(-1)
         if limits.ndim != 2 or limits.shape[0] != 2 or limits.shape[1] == 0:
-            raise SpaceError(
-                f"bounds have the shape {tuple(limits.shape)}; give (low, high), or 2 x d: all lower bounds, "
-                "then all upper bounds"
-            )
+            raise SpaceError(f"bounds have the shape {tuple(limits.shape)}; give {_BOUNDS}")
         d = limits.shape[1]
         names = names or (["x"] if d == 1 else [f"x{i + 1}" for i in range(d)])
         if len(names) != d:
             raise SpaceError(f"{len(names)} names for {d} inputs: {list(names)}")
-        return cls._of(
-            [
-                column.interval(n, low, high)
-                for n, (low, high) in zip(names, limits.T.tolist(), strict=True)
-            ]
-        )
+        ranges = zip(names, limits.T.tolist(), strict=True)
+        return cls._of([column.interval(name, low, high) for name, (low, high) in ranges])
 
     @classmethod
     def infer(cls, frame: pd.DataFrame, inputs: Sequence[str]) -> Self:
@@ -130,7 +107,7 @@ class InputSpace:
         return cls._of([column.infer(name, frame[name]) for name in inputs])
 
     @classmethod
-    def _of(cls, hyperparameters: list[Hyperparameter[Any, Any]]) -> Self:
+    def _of(cls, hyperparameters: list[Input]) -> Self:
         names = [hyperparameter.name for hyperparameter in hyperparameters]
         if len(set(names)) < len(names):
             raise SpaceError(f"input names must differ, got {names}")
@@ -153,6 +130,8 @@ class InputSpace:
         }
 
     def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
         return isinstance(other, InputSpace) and self.to_json() == other.to_json()
 
     def __hash__(self) -> int:
@@ -164,7 +143,7 @@ class InputSpace:
         )
 
     @cached_property
-    def _inputs(self) -> tuple[Hyperparameter[Any, Any], ...]:
+    def _inputs(self) -> tuple[Input, ...]:
         """The hyperparameters in the order of the columns."""
         return tuple(self._configuration_space[name] for name in self.names)
 
@@ -180,7 +159,7 @@ class InputSpace:
 
     @cached_property
     def bounds(self) -> Tensor:
-        """Lower and upper bounds, `2 x d`, float64, in the user's units; a category runs from 0 to C - 1."""
+        """Lower and upper bounds, `2 x d`, float64, user units; a category runs from 0 to C - 1."""
         return torch.tensor(
             [column.limits(h) for h in self._inputs], dtype=torch.float64
         ).T.contiguous()
@@ -203,7 +182,7 @@ class InputSpace:
 
     @cached_property
     def numeric_dims(self) -> tuple[int, ...]:
-        """Columns whose numbers have an order: floats, integers, ordinal ranks and constant numbers."""
+        """Columns whose numbers have an order: floats, integers, ranks and constant numbers."""
         return tuple(i for i in range(self.dim) if i not in self.categorical_dims)
 
     @cached_property
@@ -229,53 +208,23 @@ class InputSpace:
 
     @property
     def encoded_dim(self) -> int:
-        """The number of encoded columns, e: the numeric inputs, then a one-hot block for each categorical one."""
-        return len(self.numeric_dims) + len(self._one_hot)
+        """The number of encoded columns, e: the numeric inputs, then one for each category."""
+        return len(self._encoding)
 
     @cached_property
-    def _one_hot(self) -> list[tuple[int, int, int]]:
-        """The column of X, its category and its number of categories, for each one-hot column."""
-        counts = {i: int(self.bounds[1, i]) + 1 for i in self.categorical_dims}
-        return [(i, category, count) for i, count in counts.items() for category in range(count)]
+    def _encoding(self) -> Encoding:
+        return Encoding.of(self.bounds, self._log, self.categorical_dims)
 
     def encode(self, X: Tensor) -> Tensor:
-        """Map points (`... x d`, user units) to network inputs (`... x e`), in X's dtype and on its device.
+        """Map points (`... x d`, user units) to network inputs (`... x e`), see `Encoding`.
 
-        Differentiable in the numeric inputs; a category that is not whole counts as the nearest
-        one. Points outside the bounds are extrapolated, not refused.
+        In X's dtype and on its device; differentiable in the numeric inputs. Points outside the
+        bounds are extrapolated, not refused.
         """
-        encoding = self._encoding(X.dtype, X.device)
-        Z = X[..., encoding.numeric]
-        if self.log_dims:
-            # The inner where keeps log's infinite gradient at 0 away from the inputs that have no logarithm.
-            Z = torch.where(encoding.log, torch.where(encoding.log, Z, 1.0).log(), Z)
-        Z = (Z - encoding.centre) * encoding.factor
-        if not self.categorical_dims:
-            return Z
-        hit = X[..., encoding.one_hot].round() == encoding.category
-        return torch.cat([Z, (hit.to(X.dtype) - encoding.share) * encoding.spread], dim=-1)
-
-    def _encoding(self, dtype: torch.dtype, device: torch.device) -> _Encoding:
-        """Cached, because an acquisition function encodes at every step of its optimisation."""
-        if (dtype, device) not in self._encodings:
-            numeric = torch.tensor(self.numeric_dims, dtype=torch.long)
-            low, high = self._scaled(self.bounds)[:, numeric]
-            half = (high - low) / 2
-            factor = torch.where(
-                half > 0, math.sqrt(3) / half.clamp_min(torch.finfo(half.dtype).tiny), 0.0
-            )
-            dims, category, count = torch.tensor(self._one_hot, dtype=torch.long).reshape(-1, 3).T
-            spread = torch.where(count > 1, (count / (count - 1).clamp_min(1)).sqrt(), 0.0)
-            floats = [(low + high) / 2, factor, category, 1 / count, spread]
-            centre, factor, category, share, spread = (value.to(device, dtype) for value in floats)
-            numeric, log, dims = numeric.to(device), self._log[numeric].to(device), dims.to(device)
-            encoding = _Encoding(numeric, log, centre, factor, dims, category, share, spread)
-            self._encodings[dtype, device] = encoding
-        return self._encodings[dtype, device]
-
-    def _scaled(self, X: Tensor) -> Tensor:
-        """X with the logarithm taken where the scale is one."""
-        return torch.where(self._log, torch.where(self._log, X, 1.0).log(), X)
+        key = (X.dtype, X.device)
+        if key not in self._encodings:  # cached: every step of an acquisition optimiser encodes
+            self._encodings[key] = self._encoding.to(*key)
+        return self._encodings[key](X)
 
     def check(self, X: Tensor, name: str = "X") -> None:
         """Refuse points (`... x d`) that are not legal, up to the rounding of floats.
@@ -286,8 +235,9 @@ class InputSpace:
         """
         if X.ndim < 1 or X.shape[-1] != self.dim:
             shape = " x ".join(map(str, X.shape)) or "a single number"
+            inputs = ", ".join(self.names)
             raise SpaceError(
-                f"{name} is {shape}, but its last dimension must be {self.dim}: {', '.join(self.names)}"
+                f"{name} is {shape}, but its last dimension must be {self.dim}: {inputs}"
             )
         low, high = self.bounds.to(X.device)
         rows = X.detach().reshape(-1, self.dim)
@@ -318,7 +268,7 @@ class InputSpace:
         return what + f"outside [{low:.10g}, {high:.10g}]; remove it or declare a wider space"
 
     def to_tensor(self, rows: Row | Sequence[Row] | pd.DataFrame) -> Tensor:
-        """Turn one point or n points with named values into `n x d` numbers, float64, and check them.
+        """Turn one point or n points with named values into legal `n x d` numbers, float64.
 
         Raises:
             SpaceError: If an input is missing or unknown, a category is unknown, or a value is not
@@ -343,7 +293,7 @@ class InputSpace:
         for name in given:
             if name not in self.names:
                 raise SpaceError(
-                    f"{where} has {name!r}, which is no input of this space: {closest(name, self.names)}"
+                    f"{where} has {name!r}, which is no input here: {closest(name, self.names)}"
                 )
         for name in self.names:
             if name not in given:
@@ -363,7 +313,7 @@ class InputSpace:
         return [dict(zip(self.names, row, strict=True)) for row in zip(*columns, strict=True)]
 
     def snap(self, X: Tensor) -> Tensor:
-        """Move points (`... x d`) to the nearest legal ones: whole where they must be, clipped to the bounds."""
+        """Move points (`... x d`) to the nearest legal ones: rounded where whole, then clipped."""
         X = torch.where(self._whole.to(X.device), X.round(), X)
         return torch.clamp(X, *self.bounds.to(X))
 
@@ -383,14 +333,11 @@ class InputSpace:
         return self.from_unit(torch.rand(n, self.dim, generator=generator, dtype=torch.float64))
 
     def from_unit(self, U: Tensor) -> Tensor:
-        """Map the unit cube (`... x d`) to legal points, uniform on the inputs' scales (and among whole numbers)."""
+        """Map the unit cube (`... x d`) to legal points, uniform on the inputs' scales."""
         margin = 0.5 * self._whole * (self.bounds[0] < self.bounds[1])
-        low, high = self._scaled(
-            torch.stack([self.bounds[0] - margin, self.bounds[1] + margin])
-        ).to(U)
-        Z = low + (high - low) * U
-        log = self._log.to(U.device)
-        return self.snap(torch.where(log, torch.where(log, Z, 0.0).exp(), Z))
+        ends = torch.stack([self.bounds[0] - margin, self.bounds[1] + margin])
+        low, high = log_where(self._log, ends).to(U)
+        return self.snap(exp_where(self._log.to(U.device), low + (high - low) * U))
 
 
 def _serialize(space: ConfigurationSpace) -> dict[str, Any]:
@@ -400,7 +347,7 @@ def _serialize(space: ConfigurationSpace) -> dict[str, Any]:
 
 
 def _copy(space: ConfigurationSpace) -> ConfigurationSpace:
-    """An independent copy with plain Python values; a space read back from JSON is then equal to it."""
+    """An independent copy with plain Python values, as a space read back from JSON has them."""
     try:
         return ConfigurationSpace.from_serialized_dict(_serialize(space))
     except (TypeError, AttributeError) as error:

@@ -58,7 +58,7 @@ class FunctionFamily(TaskFamily):
         self._vectorised = self._try()
 
     def draw(self, num_tasks: int, seed: int) -> dict[str, Tensor]:
-        """The parameters of T tasks, each T values, float64; `tasks` with the same seed has the same ones."""
+        """The parameters of T tasks, T float64 values each: those of `tasks` with the same seed."""
         return self._draw(num_tasks, torch.Generator().manual_seed(seed))
 
     def evaluate(self, parameters: Mapping[str, Tensor], X: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ class FunctionFamily(TaskFamily):
         return values
 
     def tasks(self, num_tasks: int, num_points: int, *, seed: int) -> list[Task]:
-        """Draw tasks with `num_points` noisy observations at points uniform on the inputs' scales."""
+        """Draw tasks, each observed with noise at points uniform on the inputs' scales."""
         parameters, X, Y = self._observe(num_tasks, num_points, seed)
         tasks = []
         for t in range(num_tasks):
@@ -142,7 +142,7 @@ class FunctionFamily(TaskFamily):
         return str(getattr(self.function, "__name__", type(self.function).__name__))
 
     def _call(self, x: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
-        """One task's values (n) at `n x d` points, whatever of the allowed shapes the function returns."""
+        """One task's values (n) at `n x d` points, from any allowed shape."""
         try:
             values = torch.as_tensor(self.function(x, **parameters))
         except Exception as error:

@@ -40,14 +40,14 @@ class Task:
         object.__setattr__(self, "Y", torch.as_tensor(self.Y, dtype=torch.float64))
         if self.X.ndim != 2 or self.Y.shape != (len(self.X), 1):
             raise ValueError(
-                f"task {self.name!r}: X must be n x d and Y n x 1, but they are {tuple(self.X.shape)} and "
-                f"{tuple(self.Y.shape)}"
+                f"task {self.name!r}: X must be n x d and Y n x 1, but they are "
+                f"{tuple(self.X.shape)} and {tuple(self.Y.shape)}"
             )
         self.space.check(self.X, name=f"task {self.name!r}: X")
-        for row in (~self.Y.isfinite()).nonzero()[:1, 0].tolist():
-            raise ValueError(
-                f"task {self.name!r}: Y is {self.Y[row].item()} in row {row}; remove or repair that row"
-            )
+        if not self.Y.isfinite().all():
+            row = int(self.Y.isfinite().logical_not().nonzero()[0, 0])
+            value = self.Y[row].item()
+            raise ValueError(f"task {self.name!r}: Y is {value} in row {row}; repair or remove it")
 
     def __len__(self) -> int:
         return len(self.X)
