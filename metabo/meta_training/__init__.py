@@ -1,0 +1,1 @@
+"""From a family of tasks to an adapted network."""

@@ -1,0 +1,169 @@
+r"""The inner loop: S steps of SGD on T copies of one network at once, backward written out.
+
+For every task, with :math:`h_l = [\sigma(h_{l-1} W_l), 1]` and the mean squared error over b
+points, one step is
+
+.. math::
+    g_L = \tfrac{2}{b} (h_L w - y), \quad
+    g_{l-1} = (g_l W_l^\top) \odot \sigma'(h_{l-1}), \quad
+    W_l \leftarrow W_l - \alpha\, h_{l-1}^\top g_l
+
+Small stacks are bound by the number of operations dispatched and large ones by memory. So every
+operation works on the whole stack and writes into a buffer that is kept; the update is the tail of
+a matrix product; the bias is the row of `W` that meets the column of ones; and a stack is cut into
+chunks that fit the cache, each taken through all its steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from metabo.network import MLP
+
+# A chunk's working set, between a core's second and third level: measured from width 32 to 128.
+CACHE_BYTES = 5 << 19
+_aten = torch.ops.aten
+
+
+class Adapted(NamedTuple):
+    """What the inner loop leaves of T tasks."""
+
+    layers: list[Tensor]  # each T x (in + 1) x out
+    losses: Tensor  # S x T: each step's mean squared error, before that step
+
+
+class Activation(NamedTuple):
+    """An activation on buffers: `forward` from z to h, `backward` multiplies g in place."""
+
+    scale: float  # what `forward` wants z multiplied with: free of charge in the matrix product
+    forward: Callable[[Tensor, Tensor], object]  # (z, h)
+    backward: Callable[[Tensor, Tensor, Tensor], object]  # (g, z, h)
+    keeps_z: bool = False  # whether `backward` reads z, which then cannot share its buffer with g
+
+
+def _tanh_by_sigmoid(z: Tensor, h: Tensor) -> None:
+    # tanh(z) = 2 sigmoid(2 z) - 1: on a CPU torch.tanh takes several times torch.sigmoid.
+    torch.sigmoid(z, out=z)
+    torch.add(_MINUS_ONE, z, alpha=2, out=h)
+
+
+_MINUS_ONE = torch.tensor(-1.0)
+_TANH = Activation(
+    1.0,
+    lambda z, h: torch.tanh(z, out=h),
+    lambda g, z, h: _aten.tanh_backward.grad_input(g, h, grad_input=g),
+)
+_TANH_CPU = _TANH._replace(scale=2.0, forward=_tanh_by_sigmoid)
+_SIGMOID = Activation(
+    1.0,
+    lambda z, h: torch.sigmoid(z, out=h),
+    lambda g, z, h: _aten.sigmoid_backward.grad_input(g, h, grad_input=g),
+)
+_RELU = Activation(
+    1.0,
+    lambda z, h: torch.clamp_min(z, 0.0, out=h),
+    lambda g, z, h: _aten.threshold_backward.grad_input(g, h, 0.0, grad_input=g),
+)
+_SILU = Activation(
+    1.0,
+    lambda z, h: _aten.silu.out(z, out=h),
+    lambda g, z, h: _aten.silu_backward.grad_input(g, z, grad_input=g),
+    keeps_z=True,
+)
+
+
+def _activation(name: str, device: torch.device) -> Activation:
+    if name == "tanh" and device.type == "cpu":
+        return _TANH_CPU
+    return {"tanh": _TANH, "sigmoid": _SIGMOID, "relu": _RELU, "silu": _SILU}[name]
+
+
+def adapt(network: MLP, X: Tensor, Y: Tensor, step_size: float) -> Adapted:
+    """Adapt a network to T tasks at once, each by S steps of plain SGD on the mean squared error.
+
+    Args:
+        network: Where every task starts from; it is not changed.
+        X: `S x T x b x e` encoded inputs, one minibatch of b points for each step and task.
+        Y: `S x T x b` outputs.
+        step_size: The step size of SGD.
+
+    Returns:
+        Every task's weights after the last step, and the losses. Not finite where a task diverged.
+    """
+    return adapt_layers(list(network.layers), network.activation, X, Y, step_size)
+
+
+def adapt_layers(
+    start: Sequence[Tensor], activation: str, X: Tensor, Y: Tensor, step_size: float
+) -> Adapted:
+    """`adapt` from the augmented matrices `start`, each `(in + 1) x out`."""
+    num_tasks = X.shape[1]
+    with torch.no_grad():
+        # A clone: expand(...).contiguous() of one task would alias the start, then change it.
+        layers = [w.expand(num_tasks, *w.shape).clone() for w in start]
+        losses = X.new_empty(X.shape[:2])
+    size = chunk_size(start, X)
+    chunks = [slice(i, min(i + size, num_tasks)) for i in range(0, num_tasks, size)]
+
+    def run(chunk: slice) -> None:
+        with torch.inference_mode():  # less to dispatch than no_grad; it belongs to the thread
+            own = [w[chunk] for w in layers]
+            losses[:, chunk] = _descend(own, activation, X[:, chunk], Y[:, chunk], step_size)
+
+    _for_each(run, chunks)
+    return Adapted(layers, losses)
+
+
+def chunk_size(start: Sequence[Tensor], X: Tensor) -> int:
+    """How many tasks' weights and activations fit the cache of a core; all T on other devices."""
+    num_tasks, num_points = X.shape[1:3]
+    if X.device.type != "cpu":
+        return num_tasks
+    widths = [w.shape[1] for w in start]
+    numbers = sum(w.numel() for w in start) + 2 * num_points * sum(widths)
+    return max(1, min(num_tasks, CACHE_BYTES // (numbers * X.element_size())))
+
+
+def _for_each(run: Callable[[slice], None], chunks: list[slice]) -> None:
+    for chunk in chunks:
+        run(chunk)
+
+
+def _descend(
+    layers: list[Tensor], activation: str, X: Tensor, Y: Tensor, step_size: float
+) -> Tensor:
+    """Take one chunk through all its steps, in place in `layers`; returns the losses, S x T."""
+    num_tasks, num_points = X.shape[1:3]
+    act = _activation(activation, X.device)
+    *hidden, head = layers
+    # Every view that the steps need is made once, here: it costs as much as a small product.
+    x1 = X.new_ones(*X.shape[:-1], X.shape[-1] + 1)  # [x, 1]
+    x1[..., :-1] = X
+    residuals = Y.neg().unsqueeze(-1)  # the head's product is added: h_L w - y
+    h1 = [X.new_ones(num_tasks, num_points, w.shape[2] + 1) for w in hidden]  # [h, 1]
+    h = [a[..., :-1] for a in h1]
+    h1_t = [a.mT for a in h1]
+    z = [X.new_empty(num_tasks, num_points, w.shape[2]) for w in hidden]
+    g = [torch.empty_like(a) for a in z] if act.keeps_z else z
+    no_bias_t = [w[:, :-1].mT for w in layers]
+    rate = -2.0 * step_size / num_points
+    depth = len(hidden)
+    for x, x_t, r in zip(x1.unbind(), x1.mT.unbind(), residuals.unbind(), strict=True):
+        below = x
+        for i in range(depth):
+            z[i].baddbmm_(below, layers[i], beta=0, alpha=act.scale)
+            act.forward(z[i], h[i])
+            below = h1[i]
+        r.baddbmm_(below, head)
+        torch.mul(r, no_bias_t[depth], out=g[-1])
+        head.baddbmm_(h1_t[-1], r, alpha=rate)
+        for i in range(depth - 1, -1, -1):
+            act.backward(g[i], z[i], h[i])
+            if i:
+                torch.bmm(g[i], no_bias_t[i], out=g[i - 1])
+            layers[i].baddbmm_(h1_t[i - 1] if i else x_t, g[i], alpha=rate)
+    return residuals.squeeze(-1).square().mean(-1)
