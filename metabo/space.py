@@ -251,9 +251,8 @@ class InputSpace:
         )
         if bad.any():
             row, i = (int(index) for index in bad.nonzero()[0])
-            raise SpaceError(
-                f"{name}, row {row}: {self._complaint(i, float(rows[row, i]))}", row=row
-            )
+            where = f"{name}, row {row}" if name else f"row {row}"
+            raise SpaceError(f"{where}: {self._complaint(i, float(rows[row, i]))}", row=row)
 
     def _complaint(self, i: int, value: float) -> str:
         hyperparameter, (low, high) = self._inputs[i], self.bounds[:, i].tolist()
@@ -286,7 +285,7 @@ class InputSpace:
         X = torch.stack(
             [column.to_numbers(h, c) for h, c in zip(self._inputs, columns, strict=True)], dim=-1
         )
-        self.check(X, name="inputs")
+        self.check(X, name="")
         return X
 
     def _check_names(self, given: Any, where: str) -> None:
@@ -328,7 +327,7 @@ class InputSpace:
         """
         if sobol:
             engine = SobolEngine(self.dim, scramble=True, seed=seed)  # type: ignore[no-untyped-call]
-            return self.from_unit(engine.draw(n, dtype=torch.float64))
+            return self.from_unit(engine.draw(max(n, 1), dtype=torch.float64)[:n])
         generator = torch.Generator().manual_seed(seed)
         return self.from_unit(torch.rand(n, self.dim, generator=generator, dtype=torch.float64))
 

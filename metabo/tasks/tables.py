@@ -213,9 +213,7 @@ def _labels(column: pd.Series) -> list[str]:
     """The name of each row's task."""
     if column.isna().any():
         row = int(column.isna().to_numpy().argmax())
-        raise ValueError(
-            f"row {row}: the task in {column.name!r} is missing; fill it in or drop it"
-        )
+        raise ValueError(f"row {row}: no task in {column.name!r}; fill it in or drop the row")
     labels = [str(value) for value in column]
     if len(set(labels)) < column.nunique():
         raise ValueError(f"the task column {column.name!r} mixes types, such as 1 and '1'")
@@ -228,7 +226,7 @@ def _outputs(column: pd.Series, labels: list[str]) -> Tensor:
     if not np.isfinite(values).all():
         row = int((~np.isfinite(values)).argmax())
         raise ValueError(
-            f"task {labels[row]!r}, row {row}: the output {column.name!r} is {column[row]!r}, not a "
-            "finite number; repair or remove that row"
+            f"task {labels[row]!r}, row {row}: the output {column.name!r} is {column[row]!r}, "
+            "not a finite number; repair or remove that row"
         )
     return torch.tensor(values, dtype=torch.float64).unsqueeze(-1)
