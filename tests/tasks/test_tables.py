@@ -202,6 +202,12 @@ class TestBadFrames:
         ):
             family(frame)
 
+    def test_rows_are_counted_whatever_the_index(self) -> None:
+        frame = runs().set_index(pd.Index(list("abcdef")))
+        frame.loc["e", "accuracy"] = NAN
+        with pytest.raises(ValueError, match="row 4: the output 'accuracy' is nan"):
+            family(frame)
+
     def test_output_that_is_no_number(self) -> None:
         frame = runs().astype({"accuracy": object})
         frame.loc[3, "accuracy"] = "failed"
