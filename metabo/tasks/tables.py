@@ -225,8 +225,9 @@ def _outputs(column: pd.Series, labels: list[str]) -> Tensor:
     values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
     if not np.isfinite(values).all():
         row = int((~np.isfinite(values)).argmax())
+        value = column.astype(object)[row]  # a plain float, not np.float64
         raise ValueError(
-            f"task {labels[row]!r}, row {row}: the output {column.name!r} is {column[row]!r}, "
+            f"task {labels[row]!r}, row {row}: the output {column.name!r} is {value!r}, "
             "not a finite number; repair or remove that row"
         )
     return torch.tensor(values, dtype=torch.float64).unsqueeze(-1)
