@@ -185,7 +185,7 @@ def _input_columns(
     for name, count in Counter([task, output, *inputs]).items():
         if count > 1:
             raise ValueError(f"column {name!r} is asked for {count} times; each has one role")
-        if isinstance(frame[name], pd.DataFrame):
+        if columns.count(name) > 1:
             raise ValueError(f"the table has more than one column {name!r}; rename one")
     if not inputs:
         raise ValueError("no input columns: name at least one")
