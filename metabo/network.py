@@ -1,7 +1,8 @@
 r"""The meta-learned network: a multilayer perceptron read as features and a linear head.
 
 .. math::
-    h_0 = [x, 1], \quad h_l = [\sigma(h_{l-1} W_l), 1], \quad \phi(x) = h_L, \quad f(x) = \phi(x)\, w
+    h_0 = [x, 1], \quad h_l = [\sigma(h_{l-1} W_l), 1], \quad \phi(x) = h_L, \quad
+    f(x) = \phi(x)\, w
 
 Each :math:`W_l` is one *augmented* matrix whose last row is the bias, so that a layer is a single
 matrix product, and a stack of T networks is the same matrices with a leading task dimension.

@@ -17,6 +17,7 @@ chunks that fit the cache, each taken through all its steps.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import torch
@@ -24,8 +25,10 @@ from torch import Tensor
 
 from metabo.network import MLP
 
-# A chunk's working set, between a core's second and third level: measured from width 32 to 128.
-CACHE_BYTES = 5 << 19
+# A chunk's working set, measured from width 32 to 128: it ends between second and third level.
+CACHE_BYTES = 3 << 20
+# The working set that is worth a thread: under it, threads wait for the interpreter's lock.
+THREAD_BYTES = 1 << 20
 _aten = torch.ops.aten
 
 
@@ -106,31 +109,45 @@ def adapt_layers(
         # A clone: expand(...).contiguous() of one task would alias the start, then change it.
         layers = [w.expand(num_tasks, *w.shape).clone() for w in start]
         losses = X.new_empty(X.shape[:2])
-    size = chunk_size(start, X)
-    chunks = [slice(i, min(i + size, num_tasks)) for i in range(0, num_tasks, size)]
 
     def run(chunk: slice) -> None:
         with torch.inference_mode():  # less to dispatch than no_grad; it belongs to the thread
             own = [w[chunk] for w in layers]
             losses[:, chunk] = _descend(own, activation, X[:, chunk], Y[:, chunk], step_size)
 
-    _for_each(run, chunks)
+    if X.device.type == "cpu":
+        _run_on_cores(run, chunks(start, X, torch.get_num_threads()))
+    else:
+        run(slice(None))
     return Adapted(layers, losses)
 
 
-def chunk_size(start: Sequence[Tensor], X: Tensor) -> int:
-    """How many tasks' weights and activations fit the cache of a core; all T on other devices."""
+def chunks(start: Sequence[Tensor], X: Tensor, threads: int) -> list[slice]:
+    """Cut T tasks so that each chunk's weights and activations fit the cache of a core."""
     num_tasks, num_points = X.shape[1:3]
-    if X.device.type != "cpu":
-        return num_tasks
     widths = [w.shape[1] for w in start]
     numbers = sum(w.numel() for w in start) + 2 * num_points * sum(widths)
-    return max(1, min(num_tasks, CACHE_BYTES // (numbers * X.element_size())))
+    working_set = num_tasks * numbers * X.element_size()
+    count = -(-working_set // CACHE_BYTES)
+    if working_set >= threads * THREAD_BYTES:
+        count = -(-count // threads) * threads
+    count = min(count, num_tasks)
+    return [slice(num_tasks * i // count, num_tasks * (i + 1) // count) for i in range(count)]
 
 
-def _for_each(run: Callable[[slice], None], chunks: list[slice]) -> None:
-    for chunk in chunks:
-        run(chunk)
+def _run_on_cores(run: Callable[[slice], None], cut: list[slice]) -> None:
+    """Run chunks on as many threads as PyTorch may use, each chunk on one core."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # new threads inherit it: sharing such small products only costs
+    try:
+        if threads == 1 or len(cut) == 1:
+            for chunk in cut:
+                run(chunk)
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(run, cut))
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _descend(

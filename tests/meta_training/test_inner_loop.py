@@ -82,12 +82,22 @@ def test_one_task_leaves_the_start_as_it_was():
     assert all(torch.equal(a, b) for a, b in zip(network.layers, before, strict=True))
 
 
-def test_chunks_do_not_change_the_result(monkeypatch):
+@pytest.mark.parametrize("threads", [1, 2])
+def test_chunks_and_threads_do_not_change_the_result(monkeypatch, threads):
     network, (X, Y) = MLP(1, (8, 8)), problem(tasks=7)
     whole = adapt(network, X, Y, 0.02)
     monkeypatch.setattr(inner_loop, "CACHE_BYTES", 5000)
-    assert 1 <= inner_loop.chunk_size(list(network.layers), X) < 4
-    chunked = adapt(network, X, Y, 0.02)
+    monkeypatch.setattr(inner_loop, "THREAD_BYTES", 1)
+    threads_before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        cut = inner_loop.chunks(list(network.layers), X, threads)
+        chunked = adapt(network, X, Y, 0.02)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(threads_before)
+    assert len(cut) > 2
+    assert [i for part in cut for i in range(7)[part]] == list(range(7))
     torch.testing.assert_close(chunked.losses, whole.losses)
     for ours, theirs in zip(chunked.layers, whole.layers, strict=True):
         torch.testing.assert_close(ours, theirs)
