@@ -1,0 +1,112 @@
+"""Networks for groups of training tasks: Reptile, then refinement, never shown the left-out tasks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from metabo.meta_training.refine import Refined, RefineSettings, refine
+from metabo.meta_training.reptile import ReptileSettings, reptile
+from metabo.mixture import HeadPrior, Remainder
+from metabo.network import MLP
+from metabo.tasks.task import TaskBatch
+
+_FEW = 16  # with fewer tasks features are not refined, and every task is left out once
+_MANY = 200  # with fewer tasks frozen features compete with refined ones
+_MAX_FOLDS = 8
+
+
+@dataclass(frozen=True)
+class FeatureSettings:
+    """How the network is trained.
+
+    Attributes:
+        hidden: The widths of its hidden layers.
+        activation: As in `MLP`.
+        reptile: The outer and the inner loop.
+        refine: What follows; not used with fewer than 16 tasks.
+    """
+
+    hidden: tuple[int, ...] = (32, 32, 32)
+    activation: str = "tanh"
+    reptile: ReptileSettings = field(default_factory=lambda: ReptileSettings(outer_steps=150))
+    refine: RefineSettings = field(default_factory=RefineSettings)
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """A network and where to start with what rests on it.
+
+    Attributes:
+        network: float64, frozen.
+        head: One Gaussian over heads.
+        remainder: The kernel of the remainder, and the noise.
+    """
+
+    network: MLP
+    head: HeadPrior
+    remainder: Remainder
+
+
+def left_out(num_tasks: int, generator: torch.Generator) -> list[Tensor]:
+    """Which tasks to leave out, fold by fold: one fold of a fifth, or with few tasks each in turn."""
+    order = torch.randperm(num_tasks, generator=generator)
+    if num_tasks >= _FEW:
+        return [order[: min(max(num_tasks // 5, 4), 512)]]
+    if num_tasks == 1:
+        return []
+    return list(order.chunk(min(num_tasks, _MAX_FOLDS)))
+
+
+def complement(index: Tensor, num_tasks: int) -> Tensor:
+    """The tasks that are not in ``index``."""
+    kept = torch.ones(num_tasks, dtype=torch.bool)
+    kept[index] = False
+    return kept.nonzero().squeeze(-1)
+
+
+def train_features(
+    tasks: TaskBatch,
+    held_out: TaskBatch | None,
+    settings: FeatureSettings,
+    *,
+    seed: int,
+    progress: bool,
+) -> Features:
+    """Train a network on tasks (X encoded, Y scaled); refine it if there are tasks enough to tell."""
+    generator = torch.Generator().manual_seed(seed)
+    start = MLP(tasks.X.shape[-1], settings.hidden, settings.activation, generator=generator)
+    network = reptile(
+        tasks, start, settings.reptile, seed=seed, device=tasks.Y.device, progress=progress
+    )
+    network = network.to(tasks.Y.device, torch.float64).requires_grad_(False)
+    if held_out is None or len(tasks) + len(held_out) < _FEW:
+        return _unrefined(network, tasks)
+    refined = refine(network, tasks, held_out, settings.refine, seed=seed, progress=progress)
+    if len(tasks) < _MANY:
+        frozen = replace(settings.refine, feature_step_size=0.0)
+        rival = refine(network, tasks, held_out, frozen, seed=seed, progress=progress)
+        refined = max(refined, rival, key=lambda r: r.evidence)
+    return _refined(refined)
+
+
+def _refined(refined: Refined) -> Features:
+    head = HeadPrior(refined.mean.new_zeros(1), refined.mean[None], refined.root[None])
+    return Features(refined.network, head, refined.remainder)
+
+
+def _unrefined(network: MLP, tasks: TaskBatch) -> Features:
+    """Start from heads around Reptile's own, spread so that functions vary by the tasks' scale."""
+    mean = network.layers[-1].detach().squeeze(-1)
+    size = network.features(tasks.X).square().sum(-1).mean()
+    root = torch.eye(len(mean)).to(mean) * (0.25 / size).sqrt()
+    inputs = tasks.X.shape[-1]
+    remainder = Remainder(
+        outputscale=mean.new_tensor(0.1),
+        lengthscales=mean.new_full((inputs,), math.sqrt(inputs)),
+        noise=mean.new_tensor(0.01),
+    )
+    return Features(network, HeadPrior(mean.new_zeros(1), mean[None], root[None]), remainder)

@@ -1,0 +1,163 @@
+"""The mixture over the heads of trained features: how many components, which remainder, chosen on left-out tasks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from metabo.meta_training.features import Features
+from metabo.meta_training.levels import Levels, without_levels
+from metabo.mixture import (
+    EMSettings,
+    HeadPrior,
+    HeadStatistics,
+    HeadTasks,
+    Mixture,
+    Remainder,
+    broad_components,
+    concatenate,
+    condition,
+    fit_gaussian,
+    fit_mixture,
+    fit_remainder,
+)
+from metabo.network import MLP
+from metabo.tasks.task import TaskBatch
+
+_TASKS_PER_COMPONENT = 8
+
+
+@dataclass(frozen=True)
+class HeadSettings:
+    """How the mixture is fitted and chosen.
+
+    Attributes:
+        em: The expectation maximisation.
+        num_components: The sizes that are tried, smallest first.
+        points: How many observations of a left-out task it is judged by.
+        points_per_task: How many observations of a long task are used at most.
+    """
+
+    em: EMSettings = field(default_factory=EMSettings)
+    num_components: tuple[int, ...] = (1, 4, 16, 32)
+    points: int = 8
+    points_per_task: int = 100
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """Features, the tasks that they come from, and tasks that they have not seen (model units)."""
+
+    features: Features
+    train: TaskBatch
+    held_out: TaskBatch
+    levels: bool
+
+    def shapes(self) -> tuple[TaskBatch, TaskBatch]:
+        """Training and left-out tasks in the units that the mixture is learned in."""
+        if not self.levels:
+            return self.train, self.held_out
+        return without_levels(self.train), without_levels(self.held_out)
+
+
+def assemble(head: HeadPrior, remainder: Remainder, tasks: TaskBatch, levels: bool) -> Mixture:
+    """The components of the family and the broad ones, in model units; tasks give levels and trust."""
+    count = len(head.log_weights)
+    family = Mixture(
+        log_weights=head.log_weights,
+        means=head.means,
+        roots=head.roots,
+        outputscales=remainder.outputscale.expand(count),
+        lengthscales=remainder.lengthscales.expand(count, -1),
+        noises=remainder.noise.expand(count),
+        is_broad=torch.zeros(count, dtype=torch.bool, device=head.means.device),
+    )
+    noise = remainder.noise
+    if levels:
+        scales = Levels.of(tasks)
+        family, noise = scales.apply(family), noise * scales.scales.median().square()
+    broad = broad_components(head.means.shape[-1], tasks.X.shape[-1], float(noise)).to(noise.device)
+    # After T tasks of the family, the next one is not of it with probability 1 / (T + 2) (Laplace).
+    share = max(1 / (len(tasks) + 2), 0.01)
+    return concatenate([(1 - share, family), (share, broad)])
+
+
+def fit_one(fold: Fold, remainder: Remainder, em: EMSettings, points: int) -> HeadPrior:
+    """One Gaussian over the heads of the fold's training tasks."""
+    return fit_gaussian(_statistics(fold, remainder, points), fold.features.head, em)
+
+
+def fit_left_out_remainder(folds: list[Fold], settings: HeadSettings) -> tuple[Remainder, float]:
+    """The remainder, and the scale of the head's spread, under which left-out tasks are most likely."""
+    start = _mean_remainder([fold.features.remainder for fold in folds])
+    head_scale = 1.0
+    for _ in range(2):  # the heads depend on the remainder and the remainder on the heads
+        groups = []
+        for fold in folds:
+            head = fit_one(fold, start, settings.em, settings.points_per_task)
+            held_out = _shorten(fold.shapes()[1], settings.points_per_task)
+            features = fold.features.network.features(held_out.X)
+            groups.append(
+                HeadTasks(
+                    features, held_out.X, held_out.Y, held_out.mask, head.means[0], head.roots[0]
+                )
+            )
+        start, head_scale = fit_remainder(groups, start)
+    return start, head_scale
+
+
+def score(fold: Fold, mixture: Mixture, points: int, seed: int) -> Tensor:
+    """The log evidence of a few observations of each left-out task."""
+    generator = torch.Generator().manual_seed(seed)
+    tasks = _few_observations(fold.held_out, points, generator)
+    # Tasks of one length are conditioned together; padding would count as observations.
+    evidence = []
+    for count in tasks.counts.unique():
+        group = tasks.select(tasks.counts == count)
+        X, Y = group.X[:, :count], group.Y[:, :count]
+        evidence.append(condition(mixture, fold.features.network.features(X), X, Y).log_evidence)
+    return torch.cat(evidence)
+
+
+def candidates(
+    fold: Fold, remainder: Remainder, head_scale: float, settings: HeadSettings, *, seed: int
+) -> dict[int, HeadPrior]:
+    """For each number of components that the tasks can carry, the fitted heads."""
+    statistics = _statistics(fold, remainder, settings.points_per_task)
+    one = fit_gaussian(statistics, fold.features.head, settings.em)
+    one = HeadPrior(one.log_weights, one.means, one.roots * head_scale)
+    allowed = [
+        k for k in settings.num_components if k == 1 or k * _TASKS_PER_COMPONENT <= len(fold.train)
+    ]
+    return {k: fit_mixture(statistics, one, k, settings.em, seed=seed) for k in allowed}
+
+
+def _statistics(fold: Fold, remainder: Remainder, points: int) -> HeadStatistics:
+    tasks = _shorten(fold.shapes()[0], points)
+    features = fold.features.network.features(tasks.X)
+    return HeadStatistics.of_tasks(features, tasks.X, tasks.Y, tasks.mask, remainder)
+
+
+def _mean_remainder(remainders: list[Remainder]) -> Remainder:
+    def mean(values: list[Tensor]) -> Tensor:
+        return torch.stack(values).log().mean(0).exp()
+
+    return Remainder(
+        mean([r.outputscale for r in remainders]),
+        mean([r.lengthscales for r in remainders]),
+        mean([r.noise for r in remainders]),
+    )
+
+
+def _shorten(tasks: TaskBatch, points: int) -> TaskBatch:
+    """At most so many observations of each task; the rows of a family are in random order already."""
+    return TaskBatch(tasks.X[:, :points], tasks.Y[:, :points], tasks.counts.clamp_max(points))
+
+
+def _few_observations(tasks: TaskBatch, points: int, generator: torch.Generator) -> TaskBatch:
+    keys = torch.rand(tasks.Y.shape, generator=generator).to(tasks.Y.device)
+    order = torch.where(tasks.mask, keys, 2.0).argsort(-1)[:, :points]
+    X = tasks.X.gather(1, order.unsqueeze(-1).expand(-1, -1, tasks.X.shape[-1]))
+    return TaskBatch(X, tasks.Y.gather(1, order), tasks.counts.clamp_max(points))

@@ -1,0 +1,159 @@
+r"""What a mixture of conjugate Gaussian priors is made of.
+
+On one task, in model units, component :math:`k` says
+
+.. math::
+    f(x) = \phi(x) \cdot w + g(x), \quad w \sim N(m_k, R_k R_k^\top), \quad
+    g \sim GP(0, s_k^2\, \mathrm{Matern}_{5/2}(z / \ell_k)), \quad y = f(x) + N(0, \sigma_k^2)
+
+with :math:`z` the encoded inputs and :math:`\phi` the network's features. So each component is an exact
+Gaussian process with mean :math:`\phi m_k` and covariance :math:`\phi R_k R_k^\top \phi'^\top + s_k^2 k(z, z')`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from functools import cached_property
+from itertools import product
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """C components, each one an exact Gaussian process in model units (encoded inputs, scaled outputs).
+
+    Attributes:
+        log_weights: ``C``, the logarithm of the prior probabilities, which sum to one.
+        means: ``C x p``, the mean head of each component.
+        roots: ``C x p x r``, a root of each head covariance.
+        outputscales: ``C``, the variance of the Gaussian-process remainder.
+        lengthscales: ``C x e``, the length scales of the remainder, one per encoded input.
+        noises: ``C``, the variance of the observation noise.
+        is_broad: ``C`` (bool), true for the components that know nothing of the family's shape.
+    """
+
+    log_weights: Tensor
+    means: Tensor
+    roots: Tensor
+    outputscales: Tensor
+    lengthscales: Tensor
+    noises: Tensor
+    is_broad: Tensor
+
+    @property
+    def num_components(self) -> int:
+        return self.log_weights.shape[0]
+
+    @cached_property
+    def _distinct_lengthscales(self) -> tuple[Tensor, Tensor]:
+        # Most components share one remainder kernel: its (costly) exponential is evaluated once.
+        distinct, index = torch.unique(self.lengthscales, dim=0, return_inverse=True)
+        return distinct, index
+
+    def mean(self, features: Tensor) -> Tensor:
+        """The prior mean, ``... x C x n``, at features ``... x n x p``."""
+        return (features @ self.means.mT).mT
+
+    def variance(self, features: Tensor) -> Tensor:
+        """The prior variance, ``... x C x n``, at features ``... x n x p``."""
+        head = (features.unsqueeze(-3) @ self.roots).square().sum(-1)
+        return head + self.outputscales[:, None]
+
+    def covariance(self, a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> Tensor:
+        """The prior covariance, ``... x C x n x m``, between two sets of points.
+
+        Args:
+            a: features ``... x n x p`` and encoded inputs ``... x n x e``.
+            b: features ``... x m x p`` and encoded inputs ``... x m x e``.
+        """
+        head_a, head_b = a[0].unsqueeze(-3) @ self.roots, b[0].unsqueeze(-3) @ self.roots
+        distinct, index = self._distinct_lengthscales
+        remainder = matern52(a[1].unsqueeze(-3), b[1].unsqueeze(-3), distinct[:, None, :])
+        remainder = remainder.index_select(-3, index) * self.outputscales[:, None, None]
+        return head_a @ head_b.mT + remainder
+
+    def select(self, index: Tensor) -> Mixture:
+        """The components at ``index`` (long or bool), their weights not renormalised."""
+        return Mixture(**{name: value[index] for name, value in self.tensors().items()})
+
+    def reweighted(self, log_weights: Tensor) -> Mixture:
+        """The same components with other log weights ``C``, normalised here."""
+        tensors = self.tensors() | {"log_weights": log_weights.log_softmax(-1)}
+        return Mixture(**tensors)
+
+    def to(self, device: torch.device | str) -> Mixture:
+        return Mixture(**{name: value.to(device) for name, value in self.tensors().items()})
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The fields by name, for saving."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def matern52(a: Tensor, b: Tensor, lengthscales: Tensor) -> Tensor:
+    """The Matern-5/2 correlation, ``... x n x m``, of ``... x n x e`` and ``... x m x e``."""
+    a, b = a / lengthscales, b / lengthscales
+    center = b.mean(-2, keepdim=True) if b.shape[-2] else torch.zeros_like(b[..., :1, :])
+    a, b = a - center.detach(), b - center.detach()  # small numbers, so that the difference is exact
+    squares = a.square().sum(-1, keepdim=True) + b.square().sum(-1).unsqueeze(-2)
+    # The clamp keeps the gradient of the root finite (zero) where two points coincide.
+    distance = (squares - 2 * a @ b.mT).clamp_min(1e-15).sqrt() * math.sqrt(5)
+    return (1 + distance + distance.square() / 3) * (-distance).exp()
+
+
+def concatenate(parts: list[tuple[float, Mixture]]) -> Mixture:
+    """One mixture out of several; each part comes with its share of the prior probability."""
+    total = sum(share for share, _ in parts)
+    width = max(part.roots.shape[-1] for _, part in parts)
+    columns: dict[str, list[Tensor]] = {field.name: [] for field in fields(Mixture)}
+    for share, part in parts:
+        for name, value in part.tensors().items():
+            if name == "log_weights":
+                value = value.log_softmax(-1) + math.log(share / total)
+            if name == "roots":
+                value = torch.nn.functional.pad(value, (0, width - value.shape[-1]))
+            columns[name].append(value)
+    return Mixture(**{name: torch.cat(values) for name, values in columns.items()})
+
+
+def broad_components(
+    num_features: int,
+    encoded_dim: int,
+    noise: float,
+    *,
+    level_variance: float = 1.0,
+    outputscales: tuple[float, ...] = (0.1, 0.5, 2.0),
+    lengthscales: tuple[float, ...] = (0.25, 0.6, 1.5, 3.5),
+) -> Mixture:
+    """Ordinary Gaussian processes at the family's scale, for tasks that do not belong to the family.
+
+    The hyperparameters are not fitted but integrated over: the components form a grid of them, and the
+    evidence picks. Values are in model units, where the pooled outputs have variance one and a uniform
+    input has; length scales grow with the root of the number of inputs [Hvarfner2024]_.
+
+    Args:
+        num_features: p; the last feature is the constant, whose weight is the unknown level.
+        encoded_dim: e.
+        noise: The variance of the observation noise.
+        level_variance: The prior variance of the level.
+        outputscales: The grid of variances.
+        lengthscales: The grid of length scales for one input.
+
+    .. [Hvarfner2024] C. Hvarfner, E. O. Hellsten, L. Nardi. Vanilla Bayesian Optimization Performs Great in
+        High Dimensions. arXiv:2402.02229.
+    """
+    grid = torch.tensor(list(product(outputscales, lengthscales)), dtype=torch.float64)
+    count = len(grid)
+    roots = torch.zeros(count, num_features, 1, dtype=torch.float64)
+    roots[:, -1, 0] = math.sqrt(level_variance)
+    return Mixture(
+        log_weights=torch.full((count,), -math.log(count), dtype=torch.float64),
+        means=torch.zeros(count, num_features, dtype=torch.float64),
+        roots=roots,
+        outputscales=grid[:, 0].clone(),
+        lengthscales=grid[:, 1:].repeat(1, encoded_dim) * math.sqrt(max(encoded_dim, 1)),
+        noises=torch.full((count,), noise, dtype=torch.float64),
+        is_broad=torch.ones(count, dtype=torch.bool),
+    )

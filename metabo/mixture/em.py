@@ -1,0 +1,244 @@
+r"""Expectation maximisation of the training tasks' marginal likelihood, over a mixture of head priors.
+
+Task t enters only through the sufficient statistics of its likelihood as a function of the head w,
+
+.. math:: \log p(y_t | w) = -\tfrac12 (c_t - 2 b_t \cdot w + w^\top G_t w),
+
+so tasks may be ragged, short and noisy, and count for what they are worth: a component is fitted to the
+posterior of w that each task's own observations allow, never to a least-squares head. With
+:math:`w = m_k + R_k v`, :math:`v \sim N(0, I)`, all algebra is in the few dimensions r of the root.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from scipy.cluster.vq import kmeans2
+from torch import Tensor
+
+from metabo.mixture.components import matern52
+from metabo.mixture.remainder import Remainder
+
+_CHUNK = 512  # tasks at once: bounds the memory of a step at chunk x K x r x r
+
+
+@dataclass(frozen=True)
+class EMSettings:
+    """How a mixture is fitted.
+
+    Attributes:
+        iterations: EM steps at most.
+        tolerance: Stop when the mean evidence of a task rises by less than this (nats).
+        shrinkage: Pseudo-tasks that pull each component's covariance to the pooled one.
+        base_shrinkage: Pseudo-tasks that pull the pooled covariance to an isotropic one.
+        min_signal: Directions of w that change a task's log likelihood by less than this are dropped.
+    """
+
+    iterations: int = 30
+    tolerance: float = 1e-2
+    shrinkage: float = 0.5
+    base_shrinkage: float = 1.0
+    min_signal: float = 3e-3
+
+
+@dataclass(frozen=True, eq=False)
+class HeadStatistics:
+    """The likelihood of T tasks as a function of the head: ``-(energy - 2 projection w + w precision w) / 2``.
+
+    Attributes:
+        precision: ``T x p x p``.
+        projection: ``T x p``.
+        energy: ``T``, the terms that do not depend on w, the normalising constant included.
+    """
+
+    precision: Tensor
+    projection: Tensor
+    energy: Tensor
+
+    @property
+    def num_tasks(self) -> int:
+        return self.energy.shape[0]
+
+    @classmethod
+    def of_tasks(
+        cls,
+        features: Tensor,
+        inputs: Tensor,
+        targets: Tensor,
+        mask: Tensor,
+        remainder: Remainder,
+    ) -> HeadStatistics:
+        """Summarise padded tasks.
+
+        Args:
+            features: ``T x n x p``.
+            inputs: ``T x n x e``, encoded.
+            targets: ``T x n``, in model units.
+            mask: ``T x n`` (bool), false where a row is padding.
+            remainder: The kernel of what the features leave over, and the noise.
+        """
+        # Padded rows become independent zeros of variance one, which add nothing to any term.
+        both = mask.unsqueeze(-1) & mask.unsqueeze(-2)
+        kernel = remainder.outputscale * matern52(inputs, inputs, remainder.lengthscales)
+        diagonal = torch.where(mask, remainder.noise, torch.ones_like(targets))
+        covariance = torch.where(both, kernel, 0.0) + torch.diag_embed(diagonal)
+        factor = torch.linalg.cholesky(covariance)
+        columns = torch.cat([features, targets.unsqueeze(-1)], -1) * mask.unsqueeze(-1)
+        columns = torch.linalg.solve_triangular(factor, columns, upper=False)
+        white, y = columns[..., :-1], columns[..., -1:]
+        log_determinant = 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        constant = mask.sum(-1) * math.log(2 * math.pi)
+        energy = y.square().sum((-1, -2)) + log_determinant + constant
+        return cls(white.mT @ white, (white.mT @ y).squeeze(-1), energy)
+
+    def select(self, index: Tensor) -> HeadStatistics:
+        return HeadStatistics(self.precision[index], self.projection[index], self.energy[index])
+
+    def shifted(self, mean: Tensor, root: Tensor) -> HeadStatistics:
+        """The statistics of ``v`` (r) in ``w = mean + root v``; mean ``p``, root ``p x r``."""
+        pull = self.precision @ mean
+        energy = self.energy - 2 * self.projection @ mean + pull @ mean
+        projected = (self.projection - pull) @ root
+        return HeadStatistics(root.mT @ self.precision @ root, projected, energy)
+
+
+@dataclass(frozen=True, eq=False)
+class HeadPrior:
+    """A mixture over heads: log weights ``K``, means ``K x p``, roots ``K x p x r``."""
+
+    log_weights: Tensor
+    means: Tensor
+    roots: Tensor
+
+
+def fit_gaussian(
+    statistics: HeadStatistics, start: HeadPrior, settings: EMSettings
+) -> HeadPrior:
+    """The single Gaussian that explains the tasks best, its covariance shrunk to the start's."""
+    base = start.roots[0] @ start.roots[0].mT
+    settings_one = EMSettings(**{**vars(settings), "shrinkage": settings.base_shrinkage})
+    prior = _maximise(statistics, start, settings_one, base)
+    return _keep_signal(statistics, prior, settings.min_signal)
+
+
+def fit_mixture(
+    statistics: HeadStatistics,
+    gaussian: HeadPrior,
+    num_components: int,
+    settings: EMSettings,
+    *,
+    seed: int,
+) -> HeadPrior:
+    """A mixture of ``num_components`` Gaussians that explains the tasks best.
+
+    Starts from a k-means clustering of the tasks' posterior heads under ``gaussian`` (the result of
+    :func:`fit_gaussian`), whose directions span the space in which the components live.
+    """
+    if num_components == 1:
+        return gaussian
+    mean, root = gaussian.means[0], gaussian.roots[0]
+    inside = statistics.shifted(mean, root)
+    rank = root.shape[-1]
+    standard = HeadPrior(mean.new_zeros(1), mean.new_zeros(1, rank), torch.eye(rank).to(mean)[None])
+    heads = _expect(inside, standard)[1].squeeze(1)
+    _, labels = kmeans2(heads.cpu().numpy(), num_components, minit="++", seed=seed, missing="warn")
+    start = _from_labels(heads, torch.as_tensor(labels, device=heads.device).long(), num_components)
+    fitted = _maximise(inside, start, settings, torch.eye(rank).to(mean))
+    return HeadPrior(
+        fitted.log_weights, mean + fitted.means @ root.mT, root @ fitted.roots
+    )
+
+
+def held_out_evidence(statistics: HeadStatistics, prior: HeadPrior) -> Tensor:
+    """The log marginal likelihood ``T`` of tasks under a mixture that has not seen them."""
+    return _expect(statistics, prior)[0]
+
+
+def _maximise(
+    statistics: HeadStatistics, prior: HeadPrior, settings: EMSettings, base: Tensor
+) -> HeadPrior:
+    previous = -math.inf
+    for _ in range(settings.iterations):
+        evidence, updated = _step(statistics, prior, settings, base)
+        prior = updated
+        if evidence - previous < settings.tolerance:
+            break
+        previous = evidence
+    return prior
+
+
+def _step(
+    statistics: HeadStatistics, prior: HeadPrior, settings: EMSettings, base: Tensor
+) -> tuple[float, HeadPrior]:
+    """One EM step; returns the mean evidence *before* the step and the new prior."""
+    count, (components, width) = statistics.num_tasks, prior.means.shape
+    mass = prior.means.new_zeros(components)
+    first = prior.means.new_zeros(components, width)
+    second = prior.means.new_zeros(components, width, width)
+    total = 0.0
+    for rows in torch.arange(count, device=mass.device).split(_CHUNK):
+        evidence, heads, spread, shares = _expect(statistics.select(rows), prior)
+        offset = heads - prior.means
+        total += float(evidence.sum())
+        mass += shares.sum(0)
+        first += torch.einsum("tk,tki->ki", shares, offset)
+        second += torch.einsum("tk,tkir,tkjr->kij", shares, spread, spread)
+        second += torch.einsum("tk,tki,tkj->kij", shares, offset, offset)
+    shift = first / mass.clamp_min(1e-12)[:, None]
+    scatter = second - mass[:, None, None] * shift.unsqueeze(-1) * shift.unsqueeze(-2)
+    if components > 1:
+        base = (scatter.sum(0) + settings.base_shrinkage * base) / (count + settings.base_shrinkage)
+    pull = settings.shrinkage
+    covariance = (scatter + pull * base) / (mass + pull)[:, None, None]
+    # The mean is itself uncertain: 1 / mass of the covariance, as in a normal-inverse-Wishart.
+    covariance = covariance * (1 + 1 / (mass + pull + 1))[:, None, None]
+    weights = (mass + 0.5) / (count + 0.5 * components)
+    return total / count, HeadPrior(weights.log(), prior.means + shift, _root(covariance))
+
+
+def _expect(
+    statistics: HeadStatistics, prior: HeadPrior
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The E step: evidence ``T``, posterior heads ``T x K x p``, roots of their covariances, shares ``T x K``."""
+    roots, means = prior.roots, prior.means
+    precision = statistics.precision.unsqueeze(1)  # T x 1 x p x p
+    pull = (precision @ means.unsqueeze(-1)).squeeze(-1)  # T x K x p
+    gradient = ((statistics.projection.unsqueeze(1) - pull).unsqueeze(-2) @ roots).mT  # T x K x r x 1
+    information = roots.mT @ precision @ roots
+    information.diagonal(dim1=-2, dim2=-1).add_(1.0)
+    factor = torch.linalg.cholesky(information)
+    white = torch.linalg.solve_triangular(factor, gradient, upper=False)
+    energy = (
+        statistics.energy.unsqueeze(1)
+        - 2 * statistics.projection @ means.mT
+        + (pull * means).sum(-1)
+        - white.square().sum((-1, -2))
+    )
+    log_determinant = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    joint = prior.log_weights - 0.5 * energy - log_determinant
+    inverse = torch.linalg.solve_triangular(factor, roots.mT.expand(*factor.shape[:2], -1, -1), upper=False)
+    heads = means + (inverse.mT @ white).squeeze(-1)
+    return joint.logsumexp(-1), heads, inverse.mT, joint.softmax(-1)
+
+
+def _from_labels(heads: Tensor, labels: Tensor, num_components: int) -> HeadPrior:
+    one_hot = torch.nn.functional.one_hot(labels, num_components).to(heads)
+    mass = one_hot.sum(0).clamp_min(1.0)
+    means = (one_hot.mT @ heads) / mass[:, None]
+    roots = 0.4 * torch.eye(heads.shape[-1]).to(heads).expand(num_components, -1, -1)
+    return HeadPrior((mass / mass.sum()).log(), means, roots)
+
+
+def _keep_signal(statistics: HeadStatistics, prior: HeadPrior, min_signal: float) -> HeadPrior:
+    """Rotate a Gaussian's root so that its columns are ordered by what the data see, and cut the rest."""
+    root = prior.roots[0]
+    seen = root.mT @ statistics.precision.mean(0) @ root
+    signal, directions = torch.linalg.eigh(seen)
+    return HeadPrior(prior.log_weights, prior.means, (root @ directions[:, signal > min_signal])[None])
+
+
+def _root(covariance: Tensor) -> Tensor:
+    values, vectors = torch.linalg.eigh(covariance)
+    return vectors * values.clamp_min(1e-12).sqrt().unsqueeze(-2)

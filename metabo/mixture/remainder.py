@@ -1,0 +1,105 @@
+"""What the features leave over on one task: a Gaussian-process remainder and the observation noise."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from metabo.mixture.components import matern52
+
+
+@dataclass(frozen=True, eq=False)
+class Remainder:
+    """Variance (0-d) and ``e`` length scales of the remainder, and the noise variance (0-d)."""
+
+    outputscale: Tensor
+    lengthscales: Tensor
+    noise: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class HeadTasks:
+    """Tasks, and one Gaussian prior over their heads.
+
+    Attributes:
+        features: ``T x n x p``.
+        inputs: ``T x n x e``, encoded.
+        targets: ``T x n``, in model units.
+        mask: ``T x n`` (bool), false where a row is padding.
+        mean: ``p``, the mean head.
+        root: ``p x r``, a root of the head covariance.
+    """
+
+    features: Tensor
+    inputs: Tensor
+    targets: Tensor
+    mask: Tensor
+    mean: Tensor
+    root: Tensor
+
+
+def log_likelihood(
+    tasks: HeadTasks, remainder: Remainder, head_scale: Tensor | float = 1.0
+) -> Tensor:
+    """The log marginal likelihood ``T`` of whole tasks under one Gaussian head and a remainder.
+
+    Args:
+        tasks: Padded tasks and the head prior.
+        remainder: The kernel and noise.
+        head_scale: Multiplies the root.
+    """
+    head = tasks.features @ tasks.root * head_scale
+    correlation = matern52(tasks.inputs, tasks.inputs, remainder.lengthscales)
+    covariance = head @ head.mT + remainder.outputscale * correlation
+    # Padded rows become independent zeros of variance one, which add nothing to any term.
+    both = tasks.mask.unsqueeze(-1) & tasks.mask.unsqueeze(-2)
+    diagonal = torch.where(tasks.mask, remainder.noise, 1.0)
+    factor = torch.linalg.cholesky(torch.where(both, covariance, 0.0) + torch.diag_embed(diagonal))
+    deviation = ((tasks.targets - tasks.features @ tasks.mean) * tasks.mask).unsqueeze(-1)
+    white = torch.linalg.solve_triangular(factor, deviation, upper=False)
+    log_determinant = 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    constant = tasks.mask.sum(-1) * math.log(2 * math.pi)
+    return -0.5 * (white.square().sum((-1, -2)) + log_determinant + constant)
+
+
+def fit_remainder(
+    folds: list[HeadTasks], start: Remainder, *, steps: int = 80, step_size: float = 0.08
+) -> tuple[Remainder, float]:
+    """The remainder, and the factor on the head's root, under which left-out tasks are most likely.
+
+    Fitted to tasks whose head prior comes from *other* tasks: fitted to the same tasks, the remainder
+    would vanish and every interval be too narrow.
+
+    Args:
+        folds: Held-out tasks, each group with the head prior of the rest.
+        start: Where Adam starts.
+        steps: Adam steps.
+        step_size: Of Adam, on logarithms.
+    """
+    parameters = [
+        start.outputscale.log().clone().requires_grad_(),
+        start.lengthscales.log().clone().requires_grad_(),
+        start.noise.log().clone().requires_grad_(),
+        torch.zeros_like(start.noise).requires_grad_(),
+    ]
+    optimizer = torch.optim.Adam(parameters, lr=step_size)
+    count = sum(int(fold.mask.sum()) for fold in folds)
+    for _ in range(steps):
+        scale, lengths, noise, head = parameters
+        current = Remainder(scale.exp(), lengths.exp(), noise.exp() + 1e-6)
+        # A weak pull to the start keeps what the data do not see (an idle input's length) finite.
+        pull = sum((p - p0.log()).square().sum() for p, p0 in zip(parameters, _values(start), strict=True))
+        likelihood = sum(log_likelihood(fold, current, head.exp()).sum() for fold in folds)
+        loss = (0.5 * pull / 9 - likelihood) / count
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    scale, lengths, noise, head = (p.detach().exp() for p in parameters)
+    return Remainder(scale, lengths, noise + 1e-6), float(head)
+
+
+def _values(start: Remainder) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return start.outputscale, start.lengthscales, start.noise, torch.ones_like(start.noise)

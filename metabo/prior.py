@@ -1,0 +1,200 @@
+"""The Prior: what meta-training leaves behind, and what everything later starts from.
+
+A saved Prior is a safetensors file: a JSON header and then the tensors. Loading runs no code from the file.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from metabo.mixture import Mixture
+from metabo.network import MLP
+from metabo.space import InputSpace
+
+FORMAT = "metabo-prior"
+FORMAT_VERSION = 1
+
+
+class PriorFileError(ValueError):
+    """A file is not a Prior that this version of metabo can read."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prior:
+    """A meta-learned prior over functions of one input space.
+
+    Attributes:
+        network: The features and, unused afterwards, the head that Reptile ended with; float64, frozen.
+        mixture: The conjugate mixture over heads, in model units.
+        space: The inputs and their units.
+        output_offset: Subtracted from Y, in the user's units ...
+        output_scale: ... before Y is divided by this: the pooled scale of the training tasks, one for all.
+        minimize: Whether the user's output is to be minimised; Y is then its negative.
+        provenance: Where the Prior comes from: versions, seed, settings, data, held-out accuracy. JSON-able.
+    """
+
+    network: MLP
+    mixture: Mixture
+    space: InputSpace
+    output_offset: float
+    output_scale: float
+    minimize: bool = False
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        network = copy.deepcopy(self.network).to(torch.float64).requires_grad_(False).eval()
+        object.__setattr__(self, "network", network)
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(self.space.names)
+        tasks = self.provenance.get("data", {}).get("num_tasks", "?")
+        components = int((~self.mixture.is_broad).sum())
+        return f"Prior(inputs=[{inputs}], components={components}, training_tasks={tasks})"
+
+    @property
+    def device(self) -> torch.device:
+        return self.mixture.means.device
+
+    def encode(self, X: Tensor) -> tuple[Tensor, Tensor]:
+        """Features ``... x n x p`` and encoded inputs ``... x n x e`` of ``... x n x d`` in the user's units."""
+        inputs = self.space.encode(X)
+        return self.network.features(inputs), inputs
+
+    def to(self, device: torch.device | str) -> Prior:
+        """A copy on another device."""
+        return Prior(
+            network=copy.deepcopy(self.network).to(device),
+            mixture=self.mixture.to(device),
+            space=self.space,
+            output_offset=self.output_offset,
+            output_scale=self.output_scale,
+            minimize=self.minimize,
+            provenance=self.provenance,
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the Prior to a file; an existing one is replaced only once the new one is complete.
+
+        Raises:
+            OSError: If the file cannot be written; nothing is left behind then.
+        """
+        header = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "network": self.network.settings(),
+            "space": self.space.to_json(),
+            "output_offset": self.output_offset,
+            "output_scale": self.output_scale,
+            "minimize": self.minimize,
+            "provenance": self.provenance,
+        }
+        tensors = {f"mixture.{name}": value for name, value in self.mixture.tensors().items()}
+        tensors |= {f"network.{i}": layer.data for i, layer in enumerate(self.network.layers)}
+        tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        _write_atomically(Path(path), save(tensors, {"metabo": json.dumps(header)}))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Prior:
+        """Read a Prior that :meth:`save` wrote; its predictions are bit-identical.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            PriorFileError: If the file is truncated, damaged, of another kind or of a newer format.
+        """
+        path = Path(path)
+        if not path.exists():
+            raise FileNotFoundError(f"there is no prior at {path}; metabo.meta_train(...).save(path) makes one")
+        header, tensors = _read(path)
+        try:
+            return cls._assemble(header, tensors)
+        except (KeyError, ValueError, TypeError, RuntimeError) as error:
+            raise PriorFileError(f"{path} is damaged: {error!r}; save or copy the prior again") from error
+
+    @classmethod
+    def _assemble(cls, header: dict[str, Any], tensors: dict[str, Tensor]) -> Prior:
+        for name, value in tensors.items():
+            if value.is_floating_point() and not bool(value.isfinite().all()):
+                raise ValueError(f"{name} is not finite")
+        network = MLP(**header["network"]).to(torch.float64)
+        with torch.no_grad():
+            for i, layer in enumerate(network.layers):
+                stored = tensors[f"network.{i}"]
+                if stored.shape != layer.shape:
+                    raise ValueError(f"network.{i} has shape {tuple(stored.shape)}, not {tuple(layer.shape)}")
+                layer.copy_(stored)
+        mixture = Mixture(
+            **{name[len("mixture.") :]: value for name, value in tensors.items() if name.startswith("mixture.")}
+        )
+        _check_shapes(mixture, network)
+        return cls(
+            network=network,
+            mixture=mixture,
+            space=InputSpace.from_json(header["space"]),
+            output_offset=float(header["output_offset"]),
+            output_scale=float(header["output_scale"]),
+            minimize=bool(header["minimize"]),
+            provenance=dict(header["provenance"]),
+        )
+
+
+def _check_shapes(mixture: Mixture, network: MLP) -> None:
+    count, width, inputs = mixture.num_components, network.num_features, network.num_inputs
+    expected = {"means": (count, width), "lengthscales": (count, inputs)}
+    expected |= {name: (count,) for name in ("outputscales", "noises", "is_broad")}
+    for name, shape in expected.items():
+        found = tuple(getattr(mixture, name).shape)
+        if found != shape:
+            raise ValueError(f"mixture.{name} has shape {found}, not {shape}")
+    if mixture.roots.shape[:2] != (count, width):
+        raise ValueError(f"mixture.roots has shape {tuple(mixture.roots.shape)}")
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            header = json.loads(metadata.get("metabo", "null"))
+            _check_format(path, header)
+            return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise PriorFileError(
+            f"{path} is truncated, damaged or not a prior file ({error}); save or copy the prior again"
+        ) from error
+    except json.JSONDecodeError as error:
+        raise PriorFileError(f"the header of {path} is damaged; save or copy the prior again") from error
+
+
+def _check_format(path: Path, header: Any) -> None:
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise PriorFileError(f"{path} is a safetensors file, but not one that metabo wrote")
+    version = header.get("format_version")
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise PriorFileError(
+            f"{path} has prior format {version}; this metabo reads up to {FORMAT_VERSION}: upgrade metabo"
+        )
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    """Write under a temporary name in the same folder, flush to disk, then rename."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
