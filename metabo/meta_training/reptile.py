@@ -11,17 +11,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metabo.meta_training.inner_loop import adapt_layers
+from metabo.meta_training.autograd_loop import Loss
+from metabo.meta_training.learner import Learner
 from metabo.meta_training.outer_loop import (
     Displacement,
     DivergedError,
+    MetaGradient,
+    Network,
     OuterLoopSettings,
     meta_learn,
 )
-from metabo.network import MLP
+from metabo.meta_training.records import Records
 from metabo.tasks.task import TaskBatch
 
-__all__ = ["DivergedError", "ReptileSettings", "reptile", "reptile_displacement"]
+__all__ = ["REPTILE", "DivergedError", "ReptileSettings", "reptile"]
 
 
 @dataclass(frozen=True)
@@ -31,13 +34,15 @@ class ReptileSettings(OuterLoopSettings):
 
 def reptile(
     tasks: TaskBatch,
-    network: MLP,
+    network: Network,
     settings: ReptileSettings = ReptileSettings(),
     *,
     seed: int,
+    loss: Loss | None = None,
     device: torch.device | str = "auto",
     progress: bool = True,
-) -> MLP:
+    records: Records | None = None,
+) -> Network:
     r"""Meta-train a network on tasks with batched Reptile (Algorithm 2 of [Nichol2018]_).
 
     Each outer step adapts the weights :math:`\theta` to T tasks at once and moves them towards the
@@ -45,11 +50,14 @@ def reptile(
 
     Args:
         tasks: The training tasks, X encoded and Y scaled to the order of one.
-        network: Where to start; it is not changed.
+        network: Where to start, an `MLP` or any module from `b x e` to `b x 1`; it is not changed.
         settings: Numbers of steps and step sizes.
         seed: Decides every draw: the same seed gives the same result on the same machine.
+        loss: From outputs `b x 1` and observations `b` to a number; mean squared error if None. A
+            loss or a module of your own runs through autograd, several times slower.
         device: "auto" is CUDA where there is one.
         progress: Whether to show a bar, with the loss and the time left, on the standard error.
+        records: Checkpoints to resume from, and the training curve; none by default.
 
     Returns:
         The meta-trained network, where `network` was and of its precision.
@@ -57,30 +65,28 @@ def reptile(
     Raises:
         ValueError: If the tasks' inputs do not fit the network.
         DivergedError: If the weights stop being finite; the last good ones are in `error.network`.
+        CheckpointError: If the checkpoint to resume from is broken or of another run.
+        RankLostError: If another process of a distributed run is gone.
     """
     return meta_learn(
-        reptile_displacement,
+        REPTILE,
         tasks,
         network,
         settings,
         seed=seed,
+        loss=loss,
         device=device,
         progress=progress,
+        records=records,
     )
 
 
-def reptile_displacement(
-    weights: list[Tensor], activation: str, X: Tensor, Y: Tensor, step_size: float
+def _displacement(
+    learner: Learner, weights: list[Tensor], X: Tensor, Y: Tensor, step_size: float
 ) -> Displacement:
-    r"""From the weights to the mean of the adapted ones, :math:`\bar\theta_T - \theta`.
+    adapted = learner.adapt(weights, X, Y, step_size)
+    moved = [after.mean(0) - before for after, before in zip(adapted.layers, weights, strict=True)]
+    return Displacement(moved, adapted.losses.mean(1))
 
-    Args:
-        weights: The network's augmented matrices, each `(in + 1) x out`.
-        activation: As in `MLP`.
-        X: `S x T x b x e`, a minibatch for each inner step and task.
-        Y: `S x T x b`.
-        step_size: Of the inner loop.
-    """
-    adapted = adapt_layers(weights, activation, X, Y, step_size)
-    layers = [after.mean(0) - before for after, before in zip(adapted.layers, weights, strict=True)]
-    return Displacement(layers, adapted.losses)
+
+REPTILE = MetaGradient("Reptile", _displacement)

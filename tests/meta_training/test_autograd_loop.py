@@ -1,0 +1,82 @@
+"""The general inner loop against the written-out one, and with networks of the user's own."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from metabo.meta_training.autograd_loop import adapt_weights, descend, task_loss
+from metabo.meta_training.inner_loop import adapt
+from metabo.meta_training.learner import choose_learner
+from metabo.meta_training.outer_loop import OuterLoopSettings, meta_learn
+from metabo.meta_training.reptile import REPTILE
+from metabo.network import MLP
+from metabo.tasks.task import TaskBatch
+
+
+def problem(steps: int = 5, tasks: int = 4, points: int = 6, inputs: int = 2):
+    generator = torch.Generator().manual_seed(2)
+    X = torch.randn(steps, tasks, points, inputs, generator=generator, dtype=torch.float64)
+    return X, torch.sin(X.sum(-1)) * torch.linspace(0.5, 2, tasks, dtype=torch.float64)[:, None]
+
+
+def sequential() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(2, 8), nn.LayerNorm(8), nn.GELU(), nn.Linear(8, 1)).double()
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu", "silu", "sigmoid"])
+def test_equals_the_written_out_loop(activation):
+    network = MLP(2, (8, 8), activation, generator=torch.Generator().manual_seed(0)).double()
+    X, Y = problem()
+    general = adapt_weights(task_loss(network), list(network.parameters()), X, Y, 0.05)
+    written_out = adapt(network, X, Y, 0.05)
+    torch.testing.assert_close(general.losses, written_out.losses)
+    for ours, theirs in zip(general.layers, written_out.layers, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_any_module_and_loss_equal_a_loop_with_sgd():
+    network, loss = sequential(), lambda output, y: (output.squeeze(-1) - y).abs().mean()
+    X, Y = problem()
+    learner = choose_learner(network, loss)
+    adapted = learner.adapt([w.detach() for w in network.parameters()], X, Y, 0.05)
+    for task in range(4):
+        own = sequential()
+        optimizer = torch.optim.SGD(own.parameters(), lr=0.05)
+        for step in range(5):
+            optimizer.zero_grad()
+            value = loss(own(X[step, task]), Y[step, task])
+            value.backward()
+            optimizer.step()
+            torch.testing.assert_close(adapted.losses[step, task], value.detach())
+        for stack, final in zip(adapted.layers, own.parameters(), strict=True):
+            torch.testing.assert_close(stack[task], final.detach())
+
+
+def test_second_order_gradients_go_through_the_steps():
+    network = MLP(2, (4,), generator=torch.Generator().manual_seed(0)).double()
+    loss = task_loss(network)
+    X, Y = problem(steps=3, tasks=1)
+    x, y = X[:, 0], Y[:, 0]
+
+    def after(*weights):
+        return loss(descend(loss, list(weights), x, y, 0.1, first_order=False)[0], x[0], y[0])
+
+    weights = [w.detach().clone().requires_grad_() for w in network.parameters()]
+    assert torch.autograd.gradcheck(after, weights)
+
+
+def test_reptile_trains_a_module_of_the_user():
+    X, Y = problem(steps=1, tasks=8, points=20)
+    batch = TaskBatch(X[0], Y[0], torch.full((8,), 20))
+    network = sequential()
+    settings = OuterLoopSettings(20, 8, 5, 10, inner_step_size=0.05)
+    trained = meta_learn(REPTILE, batch, network, settings, seed=0, progress=False)
+
+    def mean_loss(net: nn.Module) -> torch.Tensor:
+        return (net(X[0]).squeeze(-1) - Y[0]).square().mean()
+
+    assert isinstance(trained, nn.Sequential)
+    assert mean_loss(trained) < 0.7 * mean_loss(network)

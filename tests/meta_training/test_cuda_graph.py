@@ -1,0 +1,43 @@
+"""The inner loop on a GPU."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from metabo.meta_training.cuda_graph import adapt_by_graph
+from metabo.meta_training.inner_loop import adapt_layers
+from metabo.meta_training.outer_loop import _Run
+from metabo.meta_training.reptile import REPTILE, ReptileSettings
+from metabo.network import MLP
+from metabo.tasks.task import TaskBatch
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu", "silu", "sigmoid"])
+def test_the_graph_gives_what_the_cpu_gives_at_every_call(activation):
+    network = MLP(1, (16, 16), activation, generator=torch.Generator().manual_seed(0))
+    weights = [w.detach() for w in network.layers]
+    for seed in range(3):
+        generator = torch.Generator().manual_seed(seed)
+        X = torch.randn(5, 4, 10, 1, generator=generator)
+        Y = torch.sin(2 * X.squeeze(-1))
+        cpu = adapt_layers(weights, activation, X, Y, 0.05)
+        cuda = adapt_by_graph([w.cuda() for w in weights], activation, X.cuda(), Y.cuda(), 0.05)
+        torch.testing.assert_close(cuda.losses.cpu(), cpu.losses, rtol=1e-4, atol=1e-5)
+        for ours, theirs in zip(cuda.layers, cpu.layers, strict=True):
+            torch.testing.assert_close(ours.cpu(), theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_an_outer_step_does_not_wait_for_the_device():
+    X = torch.rand(10, 8, 1)
+    batch = TaskBatch(X, torch.sin(4 * X.squeeze(-1)), torch.full((10,), 8))
+    settings = ReptileSettings(outer_steps=4, tasks_per_step=5, inner_steps=3)
+    run = _Run(REPTILE, batch, MLP(1, (8,)), settings, 0, None, torch.device("cuda", 0))
+    run.advance()  # captures the graph
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        run.advance()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
