@@ -61,7 +61,7 @@ class _Model(torch.nn.Module):
     def __init__(self, network: MLP, noise_floor: float) -> None:
         super().__init__()
         width, inputs = network.num_features, network.num_inputs
-        self.network = copy.deepcopy(network).to(torch.float64)
+        self.network = copy.deepcopy(network).to(torch.float64).requires_grad_(True)
         dtype, device = torch.float64, self.network.layers[0].device
         self.mean = torch.nn.Parameter(self.network.layers[-1].detach().squeeze(-1).clone())
         self.root = torch.nn.Parameter(0.3 * torch.eye(width, dtype=dtype, device=device))
