@@ -114,12 +114,16 @@ class Prior:
         """
         path = Path(path)
         if not path.exists():
-            raise FileNotFoundError(f"there is no prior at {path}; metabo.meta_train(...).save(path) makes one")
+            raise FileNotFoundError(
+                f"there is no prior at {path}; metabo.meta_train(...).save(path) makes one"
+            )
         header, tensors = _read(path)
         try:
             return cls._assemble(header, tensors)
         except (KeyError, ValueError, TypeError, RuntimeError) as error:
-            raise PriorFileError(f"{path} is damaged: {error!r}; save or copy the prior again") from error
+            raise PriorFileError(
+                f"{path} is damaged: {error!r}; save or copy the prior again"
+            ) from error
 
     @classmethod
     def _assemble(cls, header: dict[str, Any], tensors: dict[str, Tensor]) -> Prior:
@@ -131,10 +135,16 @@ class Prior:
             for i, layer in enumerate(network.layers):
                 stored = tensors[f"network.{i}"]
                 if stored.shape != layer.shape:
-                    raise ValueError(f"network.{i} has shape {tuple(stored.shape)}, not {tuple(layer.shape)}")
+                    raise ValueError(
+                        f"network.{i} has shape {tuple(stored.shape)}, not {tuple(layer.shape)}"
+                    )
                 layer.copy_(stored)
         mixture = Mixture(
-            **{name[len("mixture.") :]: value for name, value in tensors.items() if name.startswith("mixture.")}
+            **{
+                name[len("mixture.") :]: value
+                for name, value in tensors.items()
+                if name.startswith("mixture.")
+            }
         )
         _check_shapes(mixture, network)
         return cls(
@@ -172,7 +182,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             f"{path} is truncated, damaged or not a prior file ({error}); save or copy the prior again"
         ) from error
     except json.JSONDecodeError as error:
-        raise PriorFileError(f"the header of {path} is damaged; save or copy the prior again") from error
+        raise PriorFileError(
+            f"the header of {path} is damaged; save or copy the prior again"
+        ) from error
 
 
 def _check_format(path: Path, header: Any) -> None:

@@ -333,10 +333,20 @@ class InputSpace:
 
     def from_unit(self, U: Tensor) -> Tensor:
         """Map the unit cube (`... x d`) to legal points, uniform on the inputs' scales."""
-        margin = 0.5 * self._whole * (self.bounds[0] < self.bounds[1])
-        ends = torch.stack([self.bounds[0] - margin, self.bounds[1] + margin])
-        low, high = log_where(self._log, ends).to(U)
+        low, high = self._unit_ends.to(U)
         return self.snap(exp_where(self._log.to(U.device), low + (high - low) * U))
+
+    def to_unit(self, X: Tensor) -> Tensor:
+        """Map points (`... x d`) to the unit cube, so that `from_unit` gives them back."""
+        low, high = self._unit_ends.to(X)
+        width = torch.where(high > low, high - low, torch.ones_like(low))
+        return ((log_where(self._log.to(X.device), X) - low) / width).clamp(0, 1)
+
+    @cached_property
+    def _unit_ends(self) -> Tensor:
+        # Half a step beyond the bounds of whole inputs: the first and last value get their share.
+        margin = 0.5 * self._whole * (self.bounds[0] < self.bounds[1])
+        return log_where(self._log, torch.stack([self.bounds[0] - margin, self.bounds[1] + margin]))
 
 
 def _serialize(space: ConfigurationSpace) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from metabo.network import MLP
 from metabo.tasks.task import TaskBatch
 
 _TASKS_PER_COMPONENT = 8
+_HELD_OUT = 64  # left-out tasks that the remainder is fitted to, at most
 
 
 @dataclass(frozen=True)
@@ -93,11 +94,14 @@ def fit_left_out_remainder(folds: list[Fold], settings: HeadSettings) -> tuple[R
     """The remainder, and the scale of the head's spread, under which left-out tasks are most likely."""
     start = _mean_remainder([fold.features.remainder for fold in folds])
     head_scale = 1.0
-    for _ in range(2):  # the heads depend on the remainder and the remainder on the heads
+    # The heads depend on the remainder and the remainder on the heads; refined features start near both.
+    for _ in range(2 if len(folds) > 1 else 1):
         groups = []
         for fold in folds:
             head = fit_one(fold, start, settings.em, settings.points_per_task)
-            held_out = _shorten(fold.shapes()[1], settings.points_per_task)
+            held_out = _shorten(fold.shapes()[1], settings.points_per_task).select(
+                slice(0, _HELD_OUT)
+            )
             features = fold.features.network.features(held_out.X)
             groups.append(
                 HeadTasks(
@@ -122,9 +126,15 @@ def score(fold: Fold, mixture: Mixture, points: int, seed: int) -> Tensor:
 
 
 def candidates(
-    fold: Fold, remainder: Remainder, head_scale: float, settings: HeadSettings, *, seed: int
+    fold: Fold,
+    remainder: Remainder,
+    head_scale: float,
+    sizes: tuple[int, ...],
+    settings: HeadSettings,
+    *,
+    seed: int,
 ) -> dict[int, HeadPrior]:
-    """For each number of components that the tasks can carry, the fitted heads."""
+    """For each number of components that the fold's tasks can carry, the fitted heads."""
     statistics = _statistics(fold, remainder, settings.points_per_task)
     one = fit_gaussian(statistics, fold.features.head, settings.em)
     one = HeadPrior(one.log_weights, one.means, one.roots * head_scale)

@@ -29,7 +29,6 @@ from metabo.network import MLP
 CACHE_BYTES = 3 << 20
 # The working set that is worth a thread: under it, threads wait for the interpreter's lock.
 THREAD_BYTES = 1 << 20
-_aten = torch.ops.aten
 
 
 class Adapted(NamedTuple):
@@ -55,26 +54,33 @@ def _tanh_by_sigmoid(z: Tensor, h: Tensor) -> None:
 
 
 _MINUS_ONE = torch.tensor(-1.0)
+# Looked up once: an attribute of torch.ops takes as long as the arithmetic of a small stack.
+_tanh_backward = torch.ops.aten.tanh_backward.grad_input
+_sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
+_relu_backward = torch.ops.aten.threshold_backward.grad_input
+_silu = torch.ops.aten.silu.out
+_silu_backward = torch.ops.aten.silu_backward.grad_input
+
 _TANH = Activation(
     1.0,
     lambda z, h: torch.tanh(z, out=h),
-    lambda g, z, h: _aten.tanh_backward.grad_input(g, h, grad_input=g),
+    lambda g, z, h: _tanh_backward(g, h, grad_input=g),
 )
 _TANH_CPU = _TANH._replace(scale=2.0, forward=_tanh_by_sigmoid)
 _SIGMOID = Activation(
     1.0,
     lambda z, h: torch.sigmoid(z, out=h),
-    lambda g, z, h: _aten.sigmoid_backward.grad_input(g, h, grad_input=g),
+    lambda g, z, h: _sigmoid_backward(g, h, grad_input=g),
 )
 _RELU = Activation(
     1.0,
     lambda z, h: torch.clamp_min(z, 0.0, out=h),
-    lambda g, z, h: _aten.threshold_backward.grad_input(g, h, 0.0, grad_input=g),
+    lambda g, z, h: _relu_backward(g, h, 0.0, grad_input=g),
 )
 _SILU = Activation(
     1.0,
-    lambda z, h: _aten.silu.out(z, out=h),
-    lambda g, z, h: _aten.silu_backward.grad_input(g, z, grad_input=g),
+    lambda z, h: _silu(z, out=h),
+    lambda g, z, h: _silu_backward(g, z, grad_input=g),
     keeps_z=True,
 )
 
@@ -157,30 +163,33 @@ def _descend(
     num_tasks, num_points = X.shape[1:3]
     act = _activation(activation, X.device)
     *hidden, head = layers
-    # Every view that the steps need is made once, here: it costs as much as a small product.
     x1 = X.new_ones(*X.shape[:-1], X.shape[-1] + 1)  # [x, 1]
     x1[..., :-1] = X
-    residuals = Y.neg().unsqueeze(-1)  # the head's product is added: h_L w - y
+    residuals = Y.neg().unsqueeze(-1)  # to which the head's product is added: h_L w - y
     h1 = [X.new_ones(num_tasks, num_points, w.shape[2] + 1) for w in hidden]  # [h, 1]
-    h = [a[..., :-1] for a in h1]
-    h1_t = [a.mT for a in h1]
     z = [X.new_empty(num_tasks, num_points, w.shape[2]) for w in hidden]
     g = [torch.empty_like(a) for a in z] if act.keeps_z else z
-    no_bias_t = [w[:, :-1].mT for w in layers]
+    # Every view that the steps need is made once, here: it costs as much as a small product.
+    h = [a[..., :-1] for a in h1]
+    h1_t = [a.mT for a in h1]
+    weights_t = [w[:, :-1].mT for w in layers]
+    up = list(zip(hidden, z, h, h1, strict=True))
+    # From the last hidden layer down to the second, each with the layer below it.
+    down = list(zip(g[1:], z[1:], h[1:], weights_t[1:-1], g, hidden[1:], h1_t, strict=False))[::-1]
     rate = -2.0 * step_size / num_points
-    depth = len(hidden)
     for x, x_t, r in zip(x1.unbind(), x1.mT.unbind(), residuals.unbind(), strict=True):
         below = x
-        for i in range(depth):
-            z[i].baddbmm_(below, layers[i], beta=0, alpha=act.scale)
-            act.forward(z[i], h[i])
-            below = h1[i]
+        for w, z_l, h_l, h1_l in up:
+            z_l.baddbmm_(below, w, beta=0, alpha=act.scale)
+            act.forward(z_l, h_l)
+            below = h1_l
         r.baddbmm_(below, head)
-        torch.mul(r, no_bias_t[depth], out=g[-1])
+        torch.mul(r, weights_t[-1], out=g[-1])
         head.baddbmm_(h1_t[-1], r, alpha=rate)
-        for i in range(depth - 1, -1, -1):
-            act.backward(g[i], z[i], h[i])
-            if i:
-                torch.bmm(g[i], no_bias_t[i], out=g[i - 1])
-            layers[i].baddbmm_(h1_t[i - 1] if i else x_t, g[i], alpha=rate)
+        for g_l, z_l, h_l, w_t, g_below, w, h1_t_below in down:
+            act.backward(g_l, z_l, h_l)
+            torch.bmm(g_l, w_t, out=g_below)
+            w.baddbmm_(h1_t_below, g_l, alpha=rate)
+        act.backward(g[0], z[0], h[0])
+        hidden[0].baddbmm_(x_t, g[0], alpha=rate)
     return residuals.squeeze(-1).square().mean(-1)

@@ -124,15 +124,15 @@ def _fit(
     remainder, head_scale = fit_left_out_remainder(folds, settings.heads)
     evidence: dict[int, Tensor] = {}
     for fold in folds:
-        for size, head in candidates(
-            fold, remainder, head_scale, settings.heads, seed=seed
-        ).items():
+        sizes = settings.heads.num_components
+        heads = candidates(fold, remainder, head_scale, sizes, settings.heads, seed=seed)
+        for size, head in heads.items():
             mixture = assemble(head, remainder, fold.train, levels)
             found = score(fold, mixture, settings.heads.points, seed)
             evidence[size] = torch.cat([evidence[size], found]) if size in evidence else found
     size = _smallest_good(evidence)
     final = _everything(tasks, folds, levels, settings, seed, progress)
-    head = candidates(final, remainder, head_scale, settings.heads, seed=seed)[size]
+    head = candidates(final, remainder, head_scale, (size,), settings.heads, seed=seed)[size]
     return _Fit(
         network=final.features.network,
         mixture=assemble(head, remainder, tasks, levels),

@@ -96,7 +96,10 @@ def matern52(a: Tensor, b: Tensor, lengthscales: Tensor) -> Tensor:
     """The Matern-5/2 correlation, ``... x n x m``, of ``... x n x e`` and ``... x m x e``."""
     a, b = a / lengthscales, b / lengthscales
     center = b.mean(-2, keepdim=True) if b.shape[-2] else torch.zeros_like(b[..., :1, :])
-    a, b = a - center.detach(), b - center.detach()  # small numbers, so that the difference is exact
+    a, b = (
+        a - center.detach(),
+        b - center.detach(),
+    )  # small numbers, so that the difference is exact
     squares = a.square().sum(-1, keepdim=True) + b.square().sum(-1).unsqueeze(-2)
     # The clamp keeps the gradient of the root finite (zero) where two points coincide.
     distance = (squares - 2 * a @ b.mT).clamp_min(1e-15).sqrt() * math.sqrt(5)

@@ -39,6 +39,15 @@ class Prediction:
         mixture, points = self._prior_covariance
         return mixture.covariance(points, points) - self._explained.mT @ self._explained
 
+    def covariance_with(self, index: int) -> Tensor:
+        """The covariance, ``... x C x q``, of every point with the one at ``index``."""
+        mixture, (features, inputs) = self._prior_covariance
+        one = slice(index, index + 1)
+        anchor = (features[..., one, :], inputs[..., one, :])
+        prior = mixture.covariance(anchor, (features, inputs)).squeeze(-2)
+        explained = self._explained[..., one].mT @ self._explained
+        return prior - explained.squeeze(-2)
+
 
 @dataclass(frozen=True, eq=False)
 class ConditionedMixture:

@@ -21,7 +21,7 @@ from torch import Tensor
 from metabo.mixture.components import matern52
 from metabo.mixture.remainder import Remainder
 
-_CHUNK = 512  # tasks at once: bounds the memory of a step at chunk x K x r x r
+_CHUNK = 256  # tasks at once: what a step works on stays near the cache, and memory is bounded
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class EMSettings:
         min_signal: Directions of w that change a task's log likelihood by less than this are dropped.
     """
 
-    iterations: int = 30
+    iterations: int = 20
     tolerance: float = 1e-2
     shrinkage: float = 0.5
     base_shrinkage: float = 1.0
-    min_signal: float = 3e-3
+    min_signal: float = 0.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,10 +113,9 @@ class HeadPrior:
     roots: Tensor
 
 
-def fit_gaussian(
-    statistics: HeadStatistics, start: HeadPrior, settings: EMSettings
-) -> HeadPrior:
+def fit_gaussian(statistics: HeadStatistics, start: HeadPrior, settings: EMSettings) -> HeadPrior:
     """The single Gaussian that explains the tasks best, its covariance shrunk to the start's."""
+    start = _keep_signal(statistics, start, 0.01 * settings.min_signal)
     base = start.roots[0] @ start.roots[0].mT
     settings_one = EMSettings(**{**vars(settings), "shrinkage": settings.base_shrinkage})
     prior = _maximise(statistics, start, settings_one, base)
@@ -142,18 +141,16 @@ def fit_mixture(
     inside = statistics.shifted(mean, root)
     rank = root.shape[-1]
     standard = HeadPrior(mean.new_zeros(1), mean.new_zeros(1, rank), torch.eye(rank).to(mean)[None])
-    heads = _expect(inside, standard)[1].squeeze(1)
+    heads = _expect(inside, standard).center.squeeze(1)
     _, labels = kmeans2(heads.cpu().numpy(), num_components, minit="++", seed=seed, missing="warn")
     start = _from_labels(heads, torch.as_tensor(labels, device=heads.device).long(), num_components)
     fitted = _maximise(inside, start, settings, torch.eye(rank).to(mean))
-    return HeadPrior(
-        fitted.log_weights, mean + fitted.means @ root.mT, root @ fitted.roots
-    )
+    return HeadPrior(fitted.log_weights, mean + fitted.means @ root.mT, root @ fitted.roots)
 
 
 def held_out_evidence(statistics: HeadStatistics, prior: HeadPrior) -> Tensor:
     """The log marginal likelihood ``T`` of tasks under a mixture that has not seen them."""
-    return _expect(statistics, prior)[0]
+    return _expect(statistics, prior).evidence
 
 
 def _maximise(
@@ -173,54 +170,77 @@ def _step(
     statistics: HeadStatistics, prior: HeadPrior, settings: EMSettings, base: Tensor
 ) -> tuple[float, HeadPrior]:
     """One EM step; returns the mean evidence *before* the step and the new prior."""
-    count, (components, width) = statistics.num_tasks, prior.means.shape
+    count, (components, _, rank) = statistics.num_tasks, prior.roots.shape
     mass = prior.means.new_zeros(components)
-    first = prior.means.new_zeros(components, width)
-    second = prior.means.new_zeros(components, width, width)
+    first = prior.means.new_zeros(components, rank)
+    second = prior.means.new_zeros(components, rank, rank)
     total = 0.0
     for rows in torch.arange(count, device=mass.device).split(_CHUNK):
-        evidence, heads, spread, shares = _expect(statistics.select(rows), prior)
-        offset = heads - prior.means
-        total += float(evidence.sum())
+        posterior = _expect(statistics.select(rows), prior)
+        shares, center = posterior.shares, posterior.center
+        total += float(posterior.evidence.sum())
         mass += shares.sum(0)
-        first += torch.einsum("tk,tki->ki", shares, offset)
-        second += torch.einsum("tk,tkir,tkjr->kij", shares, spread, spread)
-        second += torch.einsum("tk,tki,tkj->kij", shares, offset, offset)
+        first += torch.einsum("tk,tkr->kr", shares, center)
+        second += torch.einsum("tk,tkrs->krs", shares, posterior.covariance)
+        second += torch.einsum("tk,tkr,tks->krs", shares, center, center)
     shift = first / mass.clamp_min(1e-12)[:, None]
-    scatter = second - mass[:, None, None] * shift.unsqueeze(-1) * shift.unsqueeze(-2)
+    inside = second - mass[:, None, None] * shift.unsqueeze(-1) * shift.unsqueeze(-2)
+    scatter = prior.roots @ inside @ prior.roots.mT
     if components > 1:
-        base = (scatter.sum(0) + settings.base_shrinkage * base) / (count + settings.base_shrinkage)
+        pull = settings.base_shrinkage
+        base = (scatter.sum(0) + pull * base) / (count + pull)
     pull = settings.shrinkage
     covariance = (scatter + pull * base) / (mass + pull)[:, None, None]
-    # The mean is itself uncertain: 1 / mass of the covariance, as in a normal-inverse-Wishart.
+    # The mean is itself uncertain, by 1 / mass of the covariance, as in a normal-inverse-Wishart.
     covariance = covariance * (1 + 1 / (mass + pull + 1))[:, None, None]
     weights = (mass + 0.5) / (count + 0.5 * components)
-    return total / count, HeadPrior(weights.log(), prior.means + shift, _root(covariance))
+    means = prior.means + (prior.roots @ shift.unsqueeze(-1)).squeeze(-1)
+    return total / count, HeadPrior(weights.log(), means, _root(covariance))
 
 
-def _expect(
-    statistics: HeadStatistics, prior: HeadPrior
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The E step: evidence ``T``, posterior heads ``T x K x p``, roots of their covariances, shares ``T x K``."""
+@dataclass(frozen=True, eq=False)
+class _Posterior:
+    """What T tasks say of v in ``w = mean + root v``, component by component.
+
+    Attributes:
+        evidence: ``T``, under the whole mixture.
+        shares: ``T x K``, the posterior probabilities of the components.
+        center: ``T x K x r``, the posterior mean of v ...
+        covariance: ``T x K x r x r``, ... and its covariance.
+    """
+
+    evidence: Tensor
+    shares: Tensor
+    center: Tensor
+    covariance: Tensor
+
+
+def _expect(statistics: HeadStatistics, prior: HeadPrior) -> _Posterior:
+    """The E step, in closed form."""
     roots, means = prior.roots, prior.means
-    precision = statistics.precision.unsqueeze(1)  # T x 1 x p x p
-    pull = (precision @ means.unsqueeze(-1)).squeeze(-1)  # T x K x p
-    gradient = ((statistics.projection.unsqueeze(1) - pull).unsqueeze(-2) @ roots).mT  # T x K x r x 1
-    information = roots.mT @ precision @ roots
+    pull = torch.einsum("tij,kj->tki", statistics.precision, means)
+    gradient = torch.einsum("tki,kir->tkr", statistics.projection.unsqueeze(1) - pull, roots)
+    information = _sandwich(roots, statistics.precision)
     information.diagonal(dim1=-2, dim2=-1).add_(1.0)
     factor = torch.linalg.cholesky(information)
-    white = torch.linalg.solve_triangular(factor, gradient, upper=False)
-    energy = (
-        statistics.energy.unsqueeze(1)
-        - 2 * statistics.projection @ means.mT
-        + (pull * means).sum(-1)
-        - white.square().sum((-1, -2))
-    )
+    covariance = torch.cholesky_inverse(factor)
+    center = (covariance @ gradient.unsqueeze(-1)).squeeze(-1)
+    energy = statistics.energy.unsqueeze(1) - 2 * statistics.projection @ means.mT
+    energy = energy + (pull * means).sum(-1) - (gradient * center).sum(-1)
     log_determinant = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
     joint = prior.log_weights - 0.5 * energy - log_determinant
-    inverse = torch.linalg.solve_triangular(factor, roots.mT.expand(*factor.shape[:2], -1, -1), upper=False)
-    heads = means + (inverse.mT @ white).squeeze(-1)
-    return joint.logsumexp(-1), heads, inverse.mT, joint.softmax(-1)
+    return _Posterior(joint.logsumexp(-1), joint.softmax(-1), center, covariance)
+
+
+def _sandwich(roots: Tensor, precision: Tensor) -> Tensor:
+    """``root_k^T precision_t root_k``, ``T x K x r x r``, in two large products instead of T x K small ones."""
+    components, width, rank = roots.shape
+    count = len(precision)
+    flat = roots.transpose(0, 1).reshape(width, components * rank)
+    right = (precision.reshape(count * width, width) @ flat).view(count, width, components, rank)
+    right = right.permute(2, 1, 0, 3).reshape(components, width, count * rank)
+    both = (roots.mT @ right).view(components, rank, count, rank)
+    return both.permute(2, 0, 1, 3).contiguous()
 
 
 def _from_labels(heads: Tensor, labels: Tensor, num_components: int) -> HeadPrior:
@@ -236,7 +256,9 @@ def _keep_signal(statistics: HeadStatistics, prior: HeadPrior, min_signal: float
     root = prior.roots[0]
     seen = root.mT @ statistics.precision.mean(0) @ root
     signal, directions = torch.linalg.eigh(seen)
-    return HeadPrior(prior.log_weights, prior.means, (root @ directions[:, signal > min_signal])[None])
+    return HeadPrior(
+        prior.log_weights, prior.means, (root @ directions[:, signal > min_signal])[None]
+    )
 
 
 def _root(covariance: Tensor) -> Tensor:

@@ -91,7 +91,9 @@ def fit_remainder(
         scale, lengths, noise, head = parameters
         current = Remainder(scale.exp(), lengths.exp(), noise.exp() + 1e-6)
         # A weak pull to the start keeps what the data do not see (an idle input's length) finite.
-        pull = sum((p - p0.log()).square().sum() for p, p0 in zip(parameters, _values(start), strict=True))
+        pull = sum(
+            (p - p0.log()).square().sum() for p, p0 in zip(parameters, _values(start), strict=True)
+        )
         likelihood = sum(log_likelihood(fold, current, head.exp()).sum() for fold in folds)
         loss = (0.5 * pull / 9 - likelihood) / count
         optimizer.zero_grad()

@@ -66,7 +66,9 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
     def _likelihood(self) -> GaussianLikelihood | FixedNoiseGaussianLikelihood:
         """For code that builds a marginal log likelihood around any model; there is nothing to fit."""
         if self.train_Yvar is not None:
-            return FixedNoiseGaussianLikelihood(self.train_Yvar.squeeze(-1), batch_shape=self.batch_shape)
+            return FixedNoiseGaussianLikelihood(
+                self.train_Yvar.squeeze(-1), batch_shape=self.batch_shape
+            )
         weights = self.conditioned.log_weights.exp()
         noise = (weights * self.prior.mixture.noises).sum(-1, keepdim=True)
         likelihood = GaussianLikelihood(noise_constraint=Positive(), batch_shape=self.batch_shape)
@@ -196,7 +198,9 @@ def _check(X: Tensor, Y: Tensor, Yvar: Tensor | None, prior: Prior) -> None:
         )
     if not bool(Y.isfinite().all()):
         row = (~Y.isfinite()).nonzero()[0].tolist()
-        raise InputDataError(f"train_Y is {Y[tuple(row)].item()} at {row}: leave failed observations out")
+        raise InputDataError(
+            f"train_Y is {Y[tuple(row)].item()} at {row}: leave failed observations out"
+        )
     if Yvar is not None and not bool((Yvar >= 0).all()):
         raise InputDataError("train_Yvar has a negative or missing value; it is a variance")
     prior.space.check(X.reshape(-1, X.shape[-1]), name="train_X")
