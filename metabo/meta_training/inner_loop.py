@@ -26,7 +26,7 @@ from torch import Tensor
 from metabo.network import MLP
 
 # A chunk's working set, measured from width 32 to 128: it ends between second and third level.
-CACHE_BYTES = 3 << 20
+CACHE_BYTES = 9 << 19
 # The working set that is worth a thread: under it, threads wait for the interpreter's lock.
 THREAD_BYTES = 1 << 20
 
