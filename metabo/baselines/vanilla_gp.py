@@ -129,9 +129,10 @@ class VanillaGPSearch(CandidateSearch):
 
     def scores(self, indices: Tensor) -> Tensor:
         """The acquisition value of each candidate."""
-        acquisition = self._acquisition(vanilla_gp(self.X, self.Y, self.space))
+        model = vanilla_gp(self.X, self.Y, self.space)
         points = self.candidates[indices].unsqueeze(-2)
         with torch.no_grad(), _quiet():
+            acquisition = self._acquisition(model)
             return torch.cat([acquisition(chunk) for chunk in points.split(_CHUNK)])
 
     def _acquisition(self, model: SingleTaskGP) -> AcquisitionFunction:
