@@ -1,0 +1,64 @@
+"""What a run leaves behind: tidy rows, and where they come from."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from metabo.meta_training.provenance import software
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path to write to, which takes the place of `path` once it is complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_table(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table as CSV, to six significant digits."""
+    with replacing(path) as temporary:
+        frame.to_csv(temporary, index=False, float_format="%.6g")
+
+
+def write_meta(path: Path, *, settings: dict[str, Any], seconds: float) -> None:
+    """Write what has to be known to repeat a run: code, versions, machine, settings, command."""
+    meta = {
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "settings": settings,
+        "seconds": round(seconds, 1),
+        "machine": {"processor": platform.machine(), "cores": os.cpu_count()},
+        "software": software(),
+        **_commit(),
+    }
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(meta, indent=2, default=str) + "\n")
+
+
+def _commit() -> dict[str, Any]:
+    """The commit of the source, and whether it was changed; None where it is no git checkout."""
+
+    def git(*arguments: str) -> str | None:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        try:
+            found = subprocess.run(command, capture_output=True, text=True, check=True)
+        except (OSError, subprocess.CalledProcessError):
+            return None
+        return found.stdout.strip()
+
+    status = git("status", "--porcelain", "--untracked-files=no")
+    return {"commit": git("rev-parse", "HEAD"), "dirty": None if status is None else bool(status)}

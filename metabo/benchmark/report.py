@@ -1,0 +1,73 @@
+"""Rows to tables: on the terminal, and as CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from rich.box import SIMPLE
+from rich.table import Table
+
+from metabo.benchmark.metrics import bootstrap_interval, gap_closed
+
+
+def summarise(rows: pd.DataFrame, value: str) -> pd.DataFrame:
+    """Mean, median and a 95% bootstrap interval of the mean over tasks (and seeds).
+
+    Args:
+        rows: With columns problem, task, seed, method, n and `value`.
+        value: The column to summarise.
+
+    Returns:
+        One row for each problem, method and n, methods in their order of appearance.
+    """
+    groups = rows.groupby(["problem", "method", "n"], sort=False)[value]
+    summaries = []
+    for (problem, method, n), values in groups:
+        low, high = bootstrap_interval(values)
+        summaries.append(
+            {
+                "problem": problem,
+                "method": method,
+                "n": n,
+                "measure": value,
+                "mean": values.mean(),
+                "median": values.median(),
+                "low": low,
+                "high": high,
+                "runs": len(values),
+            }
+        )
+    return pd.DataFrame(summaries)
+
+
+def gap_closed_by(
+    rows: pd.DataFrame, method: str, *, reference: str = "vanilla GP", best: str = "exact Bayes"
+) -> pd.Series:
+    """The share of the gap in squared error that a method closes, by n."""
+    errors = {
+        n: group.groupby("method")["squared_error"].mean().to_dict()
+        for n, group in rows.groupby("n")
+    }
+    shares = {n: gap_closed(e[reference], e[method], e[best]) for n, e in errors.items()}
+    return pd.Series(shares, name=method)
+
+
+def table(summary: pd.DataFrame, title: str, counts: Sequence[int] | None = None) -> Table:
+    """A table for the terminal: means, one row for each method, one column for each n.
+
+    Args:
+        summary: From `summarise`, of one problem.
+        title: What is above the table.
+        counts: The n to show; default all.
+    """
+    runs = summary["runs"].max()
+    result = Table(title=f"{title}\n(mean of {runs} runs)", title_justify="left", box=SIMPLE)
+    means = summary.pivot(index="method", columns="n", values="mean")
+    counts = [n for n in counts or means.columns if n in means.columns]
+    result.add_column("n observations", no_wrap=True)
+    for n in counts:
+        result.add_column(str(n), justify="right")
+    for method in summary["method"].unique():
+        result.add_row(method, *(f"{means.loc[method, n]:.3g}" for n in counts))
+    return result
