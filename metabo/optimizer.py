@@ -29,14 +29,14 @@ class Optimizer:
     """Few-shot Bayesian optimisation that starts from a Prior: no random points first.
 
     Args:
-        prior: From :func:`metabo.meta_train` or ``Prior.load``.
+        prior: From `metabo.meta_train` or `Prior.load`.
         seed: Decides every random choice.
-        candidates: What may be proposed, each at most once: ``N x d`` in the user's units, a data frame
-            or a list of dicts. Anything in the prior's space if None.
-        objective: What to maximise, as a function of the response (``... x q x 1``) and of the point
-            (``... x q x d``), both in the user's units; the response itself if None.
-        minimize: Whether a smaller response is better; what the Prior was trained with if None. It cannot
-            be combined with an objective, which is always maximised.
+        candidates: What may be proposed, each at most once: `N x d` in the user's units, a data
+            frame or a list of dicts. Anything in the prior's space if None.
+        objective: What to maximise, as a function of the response (`... x q x 1`) and of the
+            point (`... x q x d`), both in the user's units; the response itself if None.
+        minimize: Whether a smaller response is better; what the Prior was trained with if None. It
+            cannot be combined with an objective, which is always maximised.
 
     Raises:
         SpaceError: If a candidate is outside the prior's space.
@@ -63,7 +63,8 @@ class Optimizer:
         self._Y = torch.empty(0, 1, dtype=torch.float64)
 
     def _sign_objective(self) -> Objective | None:
-        """The Prior models larger-is-better; only a user who wants the opposite needs an objective."""
+        """The Prior models larger-is-better; only a user who wants the opposite needs an
+        objective."""
         if self.minimize == self.prior.minimize:
             return None
         return lambda Y, X: -Y.squeeze(-1)
@@ -150,10 +151,10 @@ class Optimizer:
 def search_space(
     acquisition: AcquisitionFunction, space: InputSpace, X_evaluated: Tensor, *, seed: int
 ) -> Tensor:
-    """The point (``d``) of a space, mixed or not, where an acquisition function is largest.
+    """The point (`d`) of a space, mixed or not, where an acquisition function is largest.
 
-    A quasi-random pool, then changes of its best points for inputs that are whole or categorical, then
-    BoTorch's L-BFGS-B for the others.
+    A quasi-random pool, then changes of its best points for inputs that are whole or categorical,
+    then BoTorch's L-BFGS-B for the others.
     """
     pool = torch.cat([space.sample(_POOL, seed=seed), X_evaluated])
     values = _score(acquisition, pool)
@@ -165,7 +166,8 @@ def search_space(
     starts = pool[values.topk(_STARTS).indices]
     if len(whole) == space.dim:
         return starts[0]
-    # Inputs without a gradient stay at each start's own values; without any, starts are improved at once.
+    # Inputs without a gradient stay at each start's own values; without any, starts are improved at
+    # once.
     groups = starts.split(1 if whole else _STARTS)
     polished = torch.cat([_polish(acquisition, space, group, whole) for group in groups])
     points = torch.cat([starts, polished])
@@ -203,10 +205,11 @@ class _InUnitCube(AcquisitionFunction):
 def _polish(
     acquisition: AcquisitionFunction, space: InputSpace, starts: Tensor, whole: list[int]
 ) -> Tensor:
-    """Improve the continuous inputs of points ``s x d`` that agree in the others."""
+    """Improve the continuous inputs of points `s x d` that agree in the others."""
     unit = space.to_unit(starts)
     with warnings.catch_warnings():
-        # A line search that ends early leaves a point no worse than its start, which is kept as well.
+        # A line search that ends early leaves a point no worse than its start, which is kept as
+        # well.
         warnings.simplefilter("ignore", OptimizationWarning)
         best, _ = gen_candidates_scipy(
             initial_conditions=unit.unsqueeze(-2),

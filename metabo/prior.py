@@ -1,6 +1,7 @@
 """The Prior: what meta-training leaves behind, and what everything later starts from.
 
-A saved Prior is a safetensors file: a JSON header and then the tensors. Loading runs no code from the file.
+A saved Prior is a safetensors file: a JSON header and then the tensors. Loading runs no code from
+the file.
 """
 
 from __future__ import annotations
@@ -35,13 +36,16 @@ class Prior:
     """A meta-learned prior over functions of one input space.
 
     Attributes:
-        network: The features and, unused afterwards, the head that Reptile ended with; float64, frozen.
+        network: The features and, unused afterwards, the head that Reptile ended with; float64,
+            frozen.
         mixture: The conjugate mixture over heads, in model units.
         space: The inputs and their units.
         output_offset: Subtracted from Y, in the user's units ...
-        output_scale: ... before Y is divided by this: the pooled scale of the training tasks, one for all.
+        output_scale: ... before Y is divided by this: the pooled scale of the training tasks, one
+            for all.
         minimize: Whether the user's output is to be minimised; Y is then its negative.
-        provenance: Where the Prior comes from: versions, seed, settings, data, held-out accuracy. JSON-able.
+        provenance: Where the Prior comes from: versions, seed, settings, data, held-out accuracy.
+            JSON-able.
     """
 
     network: MLP
@@ -67,7 +71,8 @@ class Prior:
         return self.mixture.means.device
 
     def encode(self, X: Tensor) -> tuple[Tensor, Tensor]:
-        """Features ``... x n x p`` and encoded inputs ``... x n x e`` of ``... x n x d`` in the user's units."""
+        """Features `... x n x p` and encoded inputs `... x n x e` of `... x n x d` in the
+        user's units."""
         inputs = self.space.encode(X)
         return self.network.features(inputs), inputs
 
@@ -106,7 +111,7 @@ class Prior:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Prior:
-        """Read a Prior that :meth:`save` wrote; its predictions are bit-identical.
+        """Read a Prior that `save` wrote; its predictions are bit-identical.
 
         Raises:
             FileNotFoundError: If there is no such file.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
@@ -56,3 +58,27 @@ def bootstrap_interval(
         (values,), np.mean, confidence_level=level, method="percentile", n_resamples=2000, rng=seed
     )
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
+
+
+class Difference(NamedTuple):
+    """The mean of paired differences, its 95% bootstrap interval, and Wilcoxon's signed-rank test."""
+
+    mean: float
+    low: float
+    high: float
+    p: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3g} (95% interval {self.low:.3g} to {self.high:.3g}, p = {self.p:.2g})"
+
+
+def paired_difference(theirs: ArrayLike, ours: ArrayLike) -> Difference:
+    """How much larger one method's errors are than another's on the same tasks and seeds.
+
+    Args:
+        theirs: One error for each pair; the pandas index, if there is one, is not looked at.
+        ours: Likewise, in the same order.
+    """
+    gain = np.asarray(theirs, dtype=float) - np.asarray(ours, dtype=float)
+    p = float(stats.wilcoxon(gain).pvalue) if gain.any() else 1.0
+    return Difference(float(gain.mean()), *bootstrap_interval(gain), p)

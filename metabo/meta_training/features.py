@@ -1,4 +1,4 @@
-"""Networks for groups of training tasks: Reptile, then refinement, never shown the left-out tasks."""
+"""Networks for groups of training tasks, never shown the left-out ones."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Features:
 
 
 def left_out(num_tasks: int, generator: torch.Generator) -> list[Tensor]:
-    """Which tasks to leave out, fold by fold: one fold of a fifth, or with few tasks each in turn."""
+    """Which tasks to leave out: a fifth, once, or with few tasks each in turn."""
     order = torch.randperm(num_tasks, generator=generator)
     if num_tasks >= _FEW:
         return [order[: min(max(num_tasks // 5, 4), 512)]]
@@ -62,7 +62,7 @@ def left_out(num_tasks: int, generator: torch.Generator) -> list[Tensor]:
 
 
 def complement(index: Tensor, num_tasks: int) -> Tensor:
-    """The tasks that are not in ``index``."""
+    """The tasks that are not in `index`."""
     kept = torch.ones(num_tasks, dtype=torch.bool)
     kept[index] = False
     return kept.nonzero().squeeze(-1)
@@ -76,12 +76,13 @@ def train_features(
     seed: int,
     progress: bool,
 ) -> Features:
-    """Train a network on tasks (X encoded, Y scaled); refine it if there are tasks enough to tell."""
+    """Train a network on tasks (X encoded, Y scaled), refined if they are many."""
     generator = torch.Generator().manual_seed(seed)
     start = MLP(tasks.X.shape[-1], settings.hidden, settings.activation, generator=generator)
-    network = reptile(
-        tasks, start, settings.reptile, seed=seed, device=tasks.Y.device, progress=progress
+    loop = replace(
+        settings.reptile, tasks_per_step=min(settings.reptile.tasks_per_step, len(tasks))
     )
+    network = reptile(tasks, start, loop, seed=seed, device=tasks.Y.device, progress=progress)
     network = network.to(tasks.Y.device, torch.float64).requires_grad_(False)
     if held_out is None or len(tasks) + len(held_out) < _FEW:
         return _unrefined(network, tasks)

@@ -1,4 +1,4 @@
-"""The mixture over the heads of trained features: how many components, which remainder, chosen on left-out tasks."""
+"""The mixture over the heads of trained features, chosen on left-out tasks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from metabo.mixture import (
     fit_mixture,
     fit_remainder,
 )
-from metabo.network import MLP
 from metabo.tasks.task import TaskBatch
 
 _TASKS_PER_COMPONENT = 8
@@ -42,7 +41,7 @@ class HeadSettings:
     """
 
     em: EMSettings = field(default_factory=EMSettings)
-    num_components: tuple[int, ...] = (1, 4, 16, 32)
+    num_components: tuple[int, ...] = (1, 4, 32)
     points: int = 8
     points_per_task: int = 100
 
@@ -64,7 +63,7 @@ class Fold:
 
 
 def assemble(head: HeadPrior, remainder: Remainder, tasks: TaskBatch, levels: bool) -> Mixture:
-    """The components of the family and the broad ones, in model units; tasks give levels and trust."""
+    """The components of the family and the broad ones; the tasks give levels and trust."""
     count = len(head.log_weights)
     family = Mixture(
         log_weights=head.log_weights,
@@ -91,10 +90,10 @@ def fit_one(fold: Fold, remainder: Remainder, em: EMSettings, points: int) -> He
 
 
 def fit_left_out_remainder(folds: list[Fold], settings: HeadSettings) -> tuple[Remainder, float]:
-    """The remainder, and the scale of the head's spread, under which left-out tasks are most likely."""
+    """The remainder, and the scale of the head's spread, that fit left-out tasks best."""
     start = _mean_remainder([fold.features.remainder for fold in folds])
     head_scale = 1.0
-    # The heads depend on the remainder and the remainder on the heads; refined features start near both.
+    # Heads and remainder depend on each other; refined features start near both.
     for _ in range(2 if len(folds) > 1 else 1):
         groups = []
         for fold in folds:
@@ -131,7 +130,6 @@ def candidates(
     head_scale: float,
     sizes: tuple[int, ...],
     settings: HeadSettings,
-    *,
     seed: int,
 ) -> dict[int, HeadPrior]:
     """For each number of components that the fold's tasks can carry, the fitted heads."""
@@ -162,7 +160,7 @@ def _mean_remainder(remainders: list[Remainder]) -> Remainder:
 
 
 def _shorten(tasks: TaskBatch, points: int) -> TaskBatch:
-    """At most so many observations of each task; the rows of a family are in random order already."""
+    """At most so many observations of each task, whose rows are in random order."""
     return TaskBatch(tasks.X[:, :points], tasks.Y[:, :points], tasks.counts.clamp_max(points))
 
 

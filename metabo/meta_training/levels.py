@@ -1,9 +1,9 @@
 r"""Offset and scale of each task's outputs, where tasks differ by more than their shape.
 
-Earlier runs in tables often agree up to an affine map of Y: the same settings are good, but on another data
-set the accuracy is lower and spreads more. Then a task is :math:`y = a + b\,u(x)`, the mixture is learned
-for u, and on a new task a is Gaussian and b log-normal; b is integrated over on Gauss-Hermite nodes, each
-of which is one more component for every component of u.
+Earlier runs in tables often agree up to an affine map of Y: the same settings are good, but on
+another data set the accuracy is lower and spreads more. Then a task is :math:`y = a + b\,u(x)`, the
+mixture is learned for u, and on a new task a is Gaussian and b log-normal; b is integrated over on
+Gauss-Hermite nodes, each of which is one more component for every component of u.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Levels:
     Attributes:
         offset_mean: 0-d.
         offset_variance: 0-d.
-        scales: ``J``, the nodes of the scale ...
-        log_weights: ``J``, ... and the logarithm of their probabilities.
+        scales: `J`, the nodes of the scale ...
+        log_weights: `J`, ... and the logarithm of their probabilities.
     """
 
     offset_mean: Tensor
@@ -78,7 +78,7 @@ class Levels:
 
 
 def task_levels(tasks: TaskBatch) -> tuple[Tensor, Tensor]:
-    """The offset and the scale of each task, ``T`` each."""
+    """The offset and the scale of each task, `T` each."""
     mask, count = tasks.mask, tasks.counts.to(tasks.Y)
     offsets = tasks.Y.sum(-1) / count
     squares = ((tasks.Y - offsets[:, None]).square() * mask).sum(-1)

@@ -9,7 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metabo.meta_training.features import FeatureSettings, complement, left_out, train_features
+from metabo.meta_training.features import (
+    Features,
+    FeatureSettings,
+    complement,
+    left_out,
+    train_features,
+)
 from metabo.meta_training.heads import (
     Fold,
     HeadSettings,
@@ -21,11 +27,13 @@ from metabo.meta_training.heads import (
 from metabo.meta_training.levels import without_levels
 from metabo.meta_training.outer_loop import choose_device
 from metabo.meta_training.provenance import software
-from metabo.mixture import HeadPrior, Mixture
+from metabo.mixture import Mixture
 from metabo.network import MLP
 from metabo.prior import Prior
 from metabo.tasks.tables import TableFamily
 from metabo.tasks.task import TaskBatch, TaskFamily
+
+_PLENTY = 1000  # with so many tasks, the left-out fifth would not make the mixture better
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,7 @@ class MetaTrainSettings:
     Attributes:
         num_tasks: How many tasks are drawn from a family in closed form; a table has its own.
         points_per_task: How many observations of each.
+        table_points_per_task: How many of a long task in a table at most.
         features: The network.
         heads: The mixture.
     """
@@ -66,8 +75,8 @@ def meta_train(
 ) -> Prior:
     """Meta-train a Prior: Reptile, refinement of the features, the mixture over heads.
 
-    Whether tasks have levels of their own, the number of components, the remainder and the noise are
-    chosen by the evidence of left-out training tasks.
+    Whether tasks have levels of their own, the number of components, the remainder and the noise
+    are chosen by the evidence of left-out training tasks.
 
     Args:
         family: Where training tasks come from.
@@ -87,7 +96,7 @@ def meta_train(
     tasks = TaskBatch(family.space.encode(raw.X), (raw.Y - offset) / scale * raw.mask, raw.counts)
     tasks = tasks.to(choose_device(device))
     ways = [False, True] if is_table and len(tasks) > 1 else [False]
-    fits = [_fit(tasks, levels, settings, seed, progress) for levels in ways]
+    fits = [_Way(tasks, levels, settings, seed, progress).fit() for levels in ways]
     best = max(fits, key=lambda fit: fit.evidence)
     return Prior(
         network=best.network.to("cpu"),
@@ -116,66 +125,65 @@ def _pooled_scale(raw: TaskBatch) -> tuple[float, float]:
     return mean, deviation if deviation > 1e-12 * max(abs(mean), 1e-300) else 1.0
 
 
-def _fit(
-    tasks: TaskBatch, levels: bool, settings: MetaTrainSettings, seed: int, progress: bool
-) -> _Fit:
-    groups = left_out(len(tasks), torch.Generator().manual_seed(seed))
-    folds = [_fold(tasks, group, levels, settings, seed, progress) for group in groups]
-    remainder, head_scale = fit_left_out_remainder(folds, settings.heads)
-    evidence: dict[int, Tensor] = {}
-    for fold in folds:
-        sizes = settings.heads.num_components
-        heads = candidates(fold, remainder, head_scale, sizes, settings.heads, seed=seed)
-        for size, head in heads.items():
-            mixture = assemble(head, remainder, fold.train, levels)
-            found = score(fold, mixture, settings.heads.points, seed)
-            evidence[size] = torch.cat([evidence[size], found]) if size in evidence else found
-    size = _smallest_good(evidence)
-    final = _everything(tasks, folds, levels, settings, seed, progress)
-    head = candidates(final, remainder, head_scale, (size,), settings.heads, seed=seed)[size]
-    return _Fit(
-        network=final.features.network,
-        mixture=assemble(head, remainder, tasks, levels),
-        evidence=float(evidence[size].mean()),
-        choices={
-            "levels": levels,
-            "num_components": size,
-            "evidence": {str(k): float(v.mean()) for k, v in evidence.items()},
-            "noise_sd": float(remainder.noise.sqrt()),
-            "remainder_sd": float(remainder.outputscale.sqrt()),
-        },
-    )
+@dataclass(frozen=True, eq=False)
+class _Way:
+    """One way to model the tasks (model units): with or without levels of their own."""
 
+    tasks: TaskBatch
+    levels: bool
+    settings: MetaTrainSettings
+    seed: int
+    progress: bool
 
-def _fold(
-    tasks: TaskBatch,
-    group: Tensor,
-    levels: bool,
-    settings: MetaTrainSettings,
-    seed: int,
-    progress: bool,
-) -> Fold:
-    train, held_out = tasks.select(complement(group, len(tasks))), tasks.select(group)
-    shapes = (without_levels(train), without_levels(held_out)) if levels else (train, held_out)
-    features = train_features(*shapes, settings.features, seed=seed, progress=progress)
-    return Fold(features, train, held_out, levels)
+    def fit(self) -> _Fit:
+        """Fit, the size and the remainder chosen on left-out tasks."""
+        heads = self.settings.heads
+        groups = left_out(len(self.tasks), torch.Generator().manual_seed(self.seed))
+        # A single task cannot be left out: it is judged by itself, and the broad share is large.
+        folds = [self._fold(group) for group in groups] or [self._everything([])]
+        remainder, head_scale = fit_left_out_remainder(folds, heads)
+        evidence: dict[int, Tensor] = {}
+        for fold in folds:
+            found = candidates(fold, remainder, head_scale, heads.num_components, heads, self.seed)
+            for size, head in found.items():
+                mixture = assemble(head, remainder, fold.train, self.levels)
+                judged = score(fold, mixture, heads.points, self.seed)
+                evidence[size] = torch.cat([evidence.get(size, judged[:0]), judged])
+            last = found
+        size = _smallest_good(evidence)
+        final = self._everything(folds)
+        if len(folds) > 1 or len(self.tasks) < _PLENTY:
+            last = candidates(final, remainder, head_scale, (size,), heads, self.seed)
+        return _Fit(
+            network=final.features.network,
+            mixture=assemble(last[size], remainder, self.tasks, self.levels),
+            evidence=float(evidence[size].mean()),
+            choices={
+                "levels": self.levels,
+                "num_components": size,
+                "evidence": {str(k): float(v.mean()) for k, v in evidence.items()},
+                "noise_sd": float(remainder.noise.sqrt()),
+                "remainder_sd": float(remainder.outputscale.sqrt()),
+                "remainder_lengthscales": remainder.lengthscales.tolist(),
+            },
+        )
 
+    def _fold(self, group: Tensor) -> Fold:
+        train = self.tasks.select(complement(group, len(self.tasks)))
+        held_out = self.tasks.select(group)
+        return Fold(self._features(train, held_out), train, held_out, self.levels)
 
-def _everything(
-    tasks: TaskBatch,
-    folds: list[Fold],
-    levels: bool,
-    settings: MetaTrainSettings,
-    seed: int,
-    progress: bool,
-) -> Fold:
-    """All tasks; with one fold its features, which were stopped by its left-out tasks, else new ones."""
-    if len(folds) == 1:
-        features = folds[0].features
-    else:
-        shapes = without_levels(tasks) if levels else tasks
-        features = train_features(shapes, None, settings.features, seed=seed, progress=progress)
-    return Fold(features, tasks, tasks, levels)
+    def _everything(self, folds: list[Fold]) -> Fold:
+        """All tasks; the features of the only fold, which left-out tasks stopped, or new ones."""
+        features = folds[0].features if len(folds) == 1 else self._features(self.tasks, None)
+        return Fold(features, self.tasks, self.tasks, self.levels)
+
+    def _features(self, train: TaskBatch, held_out: TaskBatch | None) -> Features:
+        if self.levels:
+            train = without_levels(train)
+            held_out = None if held_out is None else without_levels(held_out)
+        settings = self.settings.features
+        return train_features(train, held_out, settings, seed=self.seed, progress=self.progress)
 
 
 def _smallest_good(evidence: dict[int, Tensor]) -> int:

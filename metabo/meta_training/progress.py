@@ -5,7 +5,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 def progress_bar(shown: bool) -> Progress:
-    """A bar with the loss and the time left; add tasks with ``loss=`` as a field."""
+    """A bar with the loss and the time left; add tasks with `loss=` as a field."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -1,11 +1,13 @@
 r"""Refine features by the pooled marginal likelihood of a one-Gaussian head.
 
-After Reptile, the network's features, a Gaussian over heads, the remainder's kernel and the noise are moved
-together by Adam to raise
+After Reptile, the network's features, a Gaussian over heads, the remainder's kernel and the noise
+are moved together by Adam to raise
 
-.. math:: \sum_t \log N\big(y_t;\; \Phi_t m,\; \Phi_t R R^\top \Phi_t^\top + s^2 K_t + \sigma^2 I\big),
+.. math::
+    \sum_t \log N\big(y_t;\; \Phi_t m,\; \Phi_t R R^\top \Phi_t^\top + s^2 K_t + \sigma^2 I\big),
 
-stopped where the likelihood of held-out tasks is best. With few tasks the features stay as they are.
+stopped where the likelihood of held-out tasks is best. With few tasks the features stay as they
+are.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ class RefineSettings:
 
 @dataclass(frozen=True, eq=False)
 class Refined:
-    """The network, the Gaussian over heads (``p`` and ``p x p``) and the remainder that explain the tasks best."""
+    """Network, Gaussian over heads (`p`, `p x p`) and remainder after refinement."""
 
     network: MLP
     mean: Tensor
@@ -77,7 +79,7 @@ class _Model(torch.nn.Module):
         return Remainder((2 * self.log_scale).exp(), self.log_lengthscales.exp(), noise)
 
     def log_likelihood(self, X: Tensor, Y: Tensor, mask: Tensor) -> Tensor:
-        """Per observation, ``T``; X ``T x n x e``, Y and mask ``T x n``."""
+        """Per observation, `T`; X `T x n x e`, Y and mask `T x n`."""
         tasks = HeadTasks(self.network.features(X), X, Y, mask, self.mean, self.root)
         return log_likelihood(tasks, self.remainder()) / mask.sum(-1)
 
@@ -91,7 +93,7 @@ def refine(
     seed: int,
     progress: bool = True,
 ) -> Refined:
-    """Refine a network on ``tasks``, and keep what is best on ``held_out``.
+    """Refine a network on `tasks`, and keep what is best on `held_out`.
 
     Args:
         network: From Reptile; not changed.

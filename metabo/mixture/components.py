@@ -6,8 +6,9 @@ On one task, in model units, component :math:`k` says
     f(x) = \phi(x) \cdot w + g(x), \quad w \sim N(m_k, R_k R_k^\top), \quad
     g \sim GP(0, s_k^2\, \mathrm{Matern}_{5/2}(z / \ell_k)), \quad y = f(x) + N(0, \sigma_k^2)
 
-with :math:`z` the encoded inputs and :math:`\phi` the network's features. So each component is an exact
-Gaussian process with mean :math:`\phi m_k` and covariance :math:`\phi R_k R_k^\top \phi'^\top + s_k^2 k(z, z')`.
+with :math:`z` the encoded inputs and :math:`\phi` the network's features. So each component is an
+exact Gaussian process with mean :math:`\phi m_k` and covariance :math:`\phi R_k R_k^\top \phi'^\top
++ s_k^2 k(z, z')`.
 """
 
 from __future__ import annotations
@@ -23,16 +24,16 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
-    """C components, each one an exact Gaussian process in model units (encoded inputs, scaled outputs).
+    """C exact Gaussian processes in model units: encoded inputs, scaled outputs.
 
     Attributes:
-        log_weights: ``C``, the logarithm of the prior probabilities, which sum to one.
-        means: ``C x p``, the mean head of each component.
-        roots: ``C x p x r``, a root of each head covariance.
-        outputscales: ``C``, the variance of the Gaussian-process remainder.
-        lengthscales: ``C x e``, the length scales of the remainder, one per encoded input.
-        noises: ``C``, the variance of the observation noise.
-        is_broad: ``C`` (bool), true for the components that know nothing of the family's shape.
+        log_weights: `C`, the logarithm of the prior probabilities, which sum to one.
+        means: `C x p`, the mean head of each component.
+        roots: `C x p x r`, a root of each head covariance.
+        outputscales: `C`, the variance of the Gaussian-process remainder.
+        lengthscales: `C x e`, the length scales of the remainder, one per encoded input.
+        noises: `C`, the variance of the observation noise.
+        is_broad: `C` (bool), true for the components that know nothing of the family's shape.
     """
 
     log_weights: Tensor
@@ -54,20 +55,20 @@ class Mixture:
         return distinct, index
 
     def mean(self, features: Tensor) -> Tensor:
-        """The prior mean, ``... x C x n``, at features ``... x n x p``."""
+        """The prior mean, `... x C x n`, at features `... x n x p`."""
         return (features @ self.means.mT).mT
 
     def variance(self, features: Tensor) -> Tensor:
-        """The prior variance, ``... x C x n``, at features ``... x n x p``."""
+        """The prior variance, `... x C x n`, at features `... x n x p`."""
         head = (features.unsqueeze(-3) @ self.roots).square().sum(-1)
         return head + self.outputscales[:, None]
 
     def covariance(self, a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> Tensor:
-        """The prior covariance, ``... x C x n x m``, between two sets of points.
+        """The prior covariance, `... x C x n x m`, between two sets of points.
 
         Args:
-            a: features ``... x n x p`` and encoded inputs ``... x n x e``.
-            b: features ``... x m x p`` and encoded inputs ``... x m x e``.
+            a: features `... x n x p` and encoded inputs `... x n x e`.
+            b: features `... x m x p` and encoded inputs `... x m x e`.
         """
         head_a, head_b = a[0].unsqueeze(-3) @ self.roots, b[0].unsqueeze(-3) @ self.roots
         distinct, index = self._distinct_lengthscales
@@ -76,11 +77,11 @@ class Mixture:
         return head_a @ head_b.mT + remainder
 
     def select(self, index: Tensor) -> Mixture:
-        """The components at ``index`` (long or bool), their weights not renormalised."""
+        """The components at `index` (long or bool), their weights not renormalised."""
         return Mixture(**{name: value[index] for name, value in self.tensors().items()})
 
     def reweighted(self, log_weights: Tensor) -> Mixture:
-        """The same components with other log weights ``C``, normalised here."""
+        """The same components with other log weights `C`, normalised here."""
         tensors = self.tensors() | {"log_weights": log_weights.log_softmax(-1)}
         return Mixture(**tensors)
 
@@ -93,7 +94,7 @@ class Mixture:
 
 
 def matern52(a: Tensor, b: Tensor, lengthscales: Tensor) -> Tensor:
-    """The Matern-5/2 correlation, ``... x n x m``, of ``... x n x e`` and ``... x m x e``."""
+    """The Matern-5/2 correlation, `... x n x m`, of `... x n x e` and `... x m x e`."""
     a, b = a / lengthscales, b / lengthscales
     center = b.mean(-2, keepdim=True) if b.shape[-2] else torch.zeros_like(b[..., :1, :])
     a, b = (
@@ -130,11 +131,11 @@ def broad_components(
     outputscales: tuple[float, ...] = (0.1, 0.5, 2.0),
     lengthscales: tuple[float, ...] = (0.25, 0.6, 1.5, 3.5),
 ) -> Mixture:
-    """Ordinary Gaussian processes at the family's scale, for tasks that do not belong to the family.
+    """Ordinary Gaussian processes at the family's scale, for tasks of another family.
 
-    The hyperparameters are not fitted but integrated over: the components form a grid of them, and the
-    evidence picks. Values are in model units, where the pooled outputs have variance one and a uniform
-    input has; length scales grow with the root of the number of inputs [Hvarfner2024]_.
+    The hyperparameters are not fitted but integrated over: the components form a grid of them, and
+    the evidence picks. Values are in model units, where the pooled outputs have variance one and a
+    uniform input has; length scales grow with the root of the number of inputs [Hvarfner2024]_.
 
     Args:
         num_features: p; the last feature is the constant, whose weight is the unknown level.
@@ -144,7 +145,8 @@ def broad_components(
         outputscales: The grid of variances.
         lengthscales: The grid of length scales for one input.
 
-    .. [Hvarfner2024] C. Hvarfner, E. O. Hellsten, L. Nardi. Vanilla Bayesian Optimization Performs Great in
+    .. [Hvarfner2024] C. Hvarfner, E. O. Hellsten, L. Nardi. Vanilla Bayesian Optimization Performs
+    Great in
         High Dimensions. arXiv:2402.02229.
     """
     grid = torch.tensor(list(product(outputscales, lengthscales)), dtype=torch.float64)

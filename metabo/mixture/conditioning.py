@@ -1,10 +1,12 @@
 r"""The posterior of a mixture given one task's observations: again a mixture, in closed form.
 
-Each component is conditioned as an exact Gaussian process by a Cholesky factorisation [Rasmussen2006]_
-(Algorithm 2.1), and the prior probabilities are multiplied by the components' evidence,
+Each component is conditioned as an exact Gaussian process by a Cholesky factorisation
+[Rasmussen2006]_ (Algorithm 2.1), and the prior probabilities are multiplied by the components'
+evidence,
 :math:`\pi_k' \propto \pi_k\, N(y; \mu_k, K_k + \sigma_k^2 I)`.
 
-.. [Rasmussen2006] C. E. Rasmussen, C. K. I. Williams. Gaussian Processes for Machine Learning. MIT Press, 2006.
+.. [Rasmussen2006] C. E. Rasmussen, C. K. I. Williams. Gaussian Processes for Machine Learning. MIT
+Press, 2006.
 """
 
 from __future__ import annotations
@@ -25,8 +27,8 @@ class Prediction:
     """Each component's Gaussian at q points.
 
     Attributes:
-        means: ``... x C x q``.
-        variances: ``... x C x q``, of the noise-free function.
+        means: `... x C x q`.
+        variances: `... x C x q`, of the noise-free function.
     """
 
     means: Tensor
@@ -35,12 +37,12 @@ class Prediction:
     _explained: Tensor  # ... x C x n x q: L^-1 k(X, x)
 
     def covariance(self) -> Tensor:
-        """``... x C x q x q``, computed only when asked: the q points may be a whole table."""
+        """`... x C x q x q`, computed only when asked: the q points may be a whole table."""
         mixture, points = self._prior_covariance
         return mixture.covariance(points, points) - self._explained.mT @ self._explained
 
     def covariance_with(self, index: int) -> Tensor:
-        """The covariance, ``... x C x q``, of every point with the one at ``index``."""
+        """The covariance, `... x C x q`, of every point with the one at `index`."""
         mixture, (features, inputs) = self._prior_covariance
         one = slice(index, index + 1)
         anchor = (features[..., one, :], inputs[..., one, :])
@@ -55,9 +57,11 @@ class ConditionedMixture:
 
     Attributes:
         mixture: The prior.
-        log_weights: ``... x C``, the posterior log probabilities of the components.
-        log_evidence: ``...``, the log marginal likelihood of the observations under the whole mixture.
-        jitter: The largest value that had to be added to a covariance's diagonal, relative to its mean.
+        log_weights: `... x C`, the posterior log probabilities of the components.
+        log_evidence: `...`, the log marginal likelihood of the observations under the whole
+            mixture.
+        jitter: The largest value that had to be added to a covariance's diagonal, relative to its
+            mean.
     """
 
     mixture: Mixture
@@ -69,7 +73,7 @@ class ConditionedMixture:
     _residual: Tensor  # ... x C x n x 1, L^-1 (y - mean)
 
     def predict(self, features: Tensor, inputs: Tensor) -> Prediction:
-        """Predict at features ``... x q x p`` and encoded inputs ``... x q x e``."""
+        """Predict at features `... x q x p` and encoded inputs `... x q x e`."""
         points = (features, inputs)
         cross = self.mixture.covariance(self._points, points)
         explained = torch.linalg.solve_triangular(self._factor, cross, upper=False)
@@ -79,7 +83,7 @@ class ConditionedMixture:
         return Prediction(means, variances.clamp_min(floor), (self.mixture, points), explained)
 
     def likely(self, keep: float = 1e-9) -> ConditionedMixture:
-        """Without the components whose posterior probability is below ``keep`` in every batch."""
+        """Without the components whose posterior probability is below `keep` in every batch."""
         probable = self.log_weights > math.log(keep)
         kept = probable.flatten(0, -2).any(0) if probable.dim() > 1 else probable
         if bool(kept.all()):
@@ -106,10 +110,10 @@ def condition(
 
     Args:
         mixture: The prior, C components.
-        features: ``... x n x p``; n may be 0.
-        inputs: ``... x n x e``, encoded.
-        targets: ``... x n``, in model units.
-        noise: ``... x n``, known noise variances in model units; the learned noise if None.
+        features: `... x n x p`; n may be 0.
+        inputs: `... x n x e`, encoded.
+        targets: `... x n`, in model units.
+        noise: `... x n`, known noise variances in model units; the learned noise if None.
     """
     points = (features, inputs)
     covariance = mixture.covariance(points, points)
@@ -136,7 +140,7 @@ def condition(
 
 
 def _cholesky(matrix: Tensor) -> tuple[Tensor, float]:
-    """The Cholesky factors of ``... x n x n``, with the least jitter that is needed, and that jitter."""
+    """Cholesky factors of `... x n x n`, with the least jitter needed, and that jitter."""
     factor, info = torch.linalg.cholesky_ex(matrix)
     if not bool(info.any()):
         return factor, 0.0

@@ -1,11 +1,11 @@
-r"""Expectation maximisation of the training tasks' marginal likelihood, over a mixture of head priors.
+r"""Expectation maximisation of the training tasks' marginal likelihood.
 
 Task t enters only through the sufficient statistics of its likelihood as a function of the head w,
 
 .. math:: \log p(y_t | w) = -\tfrac12 (c_t - 2 b_t \cdot w + w^\top G_t w),
 
-so tasks may be ragged, short and noisy, and count for what they are worth: a component is fitted to the
-posterior of w that each task's own observations allow, never to a least-squares head. With
+so tasks may be ragged, short and noisy, and count for what they are worth: a component is fitted to
+the posterior of w that each task's own observations allow, never to a least-squares head. With
 :math:`w = m_k + R_k v`, :math:`v \sim N(0, I)`, all algebra is in the few dimensions r of the root.
 """
 
@@ -33,24 +33,25 @@ class EMSettings:
         tolerance: Stop when the mean evidence of a task rises by less than this (nats).
         shrinkage: Pseudo-tasks that pull each component's covariance to the pooled one.
         base_shrinkage: Pseudo-tasks that pull the pooled covariance to an isotropic one.
-        min_signal: Directions of w that change a task's log likelihood by less than this are dropped.
+        min_signal: Directions of w that change a task's log likelihood by less than this are
+            dropped.
     """
 
     iterations: int = 20
     tolerance: float = 1e-2
     shrinkage: float = 0.5
     base_shrinkage: float = 1.0
-    min_signal: float = 0.02
+    min_signal: float = 0.005
 
 
 @dataclass(frozen=True, eq=False)
 class HeadStatistics:
-    """The likelihood of T tasks as a function of the head: ``-(energy - 2 projection w + w precision w) / 2``.
+    """The log likelihood of T tasks, `-(energy - 2 projection w + w precision w) / 2`.
 
     Attributes:
-        precision: ``T x p x p``.
-        projection: ``T x p``.
-        energy: ``T``, the terms that do not depend on w, the normalising constant included.
+        precision: `T x p x p`.
+        projection: `T x p`.
+        energy: `T`, the terms that do not depend on w, the normalising constant included.
     """
 
     precision: Tensor
@@ -73,10 +74,10 @@ class HeadStatistics:
         """Summarise padded tasks.
 
         Args:
-            features: ``T x n x p``.
-            inputs: ``T x n x e``, encoded.
-            targets: ``T x n``, in model units.
-            mask: ``T x n`` (bool), false where a row is padding.
+            features: `T x n x p`.
+            inputs: `T x n x e`, encoded.
+            targets: `T x n`, in model units.
+            mask: `T x n` (bool), false where a row is padding.
             remainder: The kernel of what the features leave over, and the noise.
         """
         # Padded rows become independent zeros of variance one, which add nothing to any term.
@@ -97,7 +98,7 @@ class HeadStatistics:
         return HeadStatistics(self.precision[index], self.projection[index], self.energy[index])
 
     def shifted(self, mean: Tensor, root: Tensor) -> HeadStatistics:
-        """The statistics of ``v`` (r) in ``w = mean + root v``; mean ``p``, root ``p x r``."""
+        """The statistics of `v` (r) in `w = mean + root v`; mean `p`, root `p x r`."""
         pull = self.precision @ mean
         energy = self.energy - 2 * self.projection @ mean + pull @ mean
         projected = (self.projection - pull) @ root
@@ -106,7 +107,7 @@ class HeadStatistics:
 
 @dataclass(frozen=True, eq=False)
 class HeadPrior:
-    """A mixture over heads: log weights ``K``, means ``K x p``, roots ``K x p x r``."""
+    """A mixture over heads: log weights `K`, means `K x p`, roots `K x p x r`."""
 
     log_weights: Tensor
     means: Tensor
@@ -130,10 +131,10 @@ def fit_mixture(
     *,
     seed: int,
 ) -> HeadPrior:
-    """A mixture of ``num_components`` Gaussians that explains the tasks best.
+    """A mixture of `num_components` Gaussians that explains the tasks best.
 
-    Starts from a k-means clustering of the tasks' posterior heads under ``gaussian`` (the result of
-    :func:`fit_gaussian`), whose directions span the space in which the components live.
+    Starts from a k-means clustering of the tasks' posterior heads under `gaussian` (the result of
+    `fit_gaussian`), whose directions span the space in which the components live.
     """
     if num_components == 1:
         return gaussian
@@ -149,7 +150,7 @@ def fit_mixture(
 
 
 def held_out_evidence(statistics: HeadStatistics, prior: HeadPrior) -> Tensor:
-    """The log marginal likelihood ``T`` of tasks under a mixture that has not seen them."""
+    """The log marginal likelihood `T` of tasks under a mixture that has not seen them."""
     return _expect(statistics, prior).evidence
 
 
@@ -200,13 +201,13 @@ def _step(
 
 @dataclass(frozen=True, eq=False)
 class _Posterior:
-    """What T tasks say of v in ``w = mean + root v``, component by component.
+    """What T tasks say of v in `w = mean + root v`, component by component.
 
     Attributes:
-        evidence: ``T``, under the whole mixture.
-        shares: ``T x K``, the posterior probabilities of the components.
-        center: ``T x K x r``, the posterior mean of v ...
-        covariance: ``T x K x r x r``, ... and its covariance.
+        evidence: `T`, under the whole mixture.
+        shares: `T x K`, the posterior probabilities of the components.
+        center: `T x K x r`, the posterior mean of v ...
+        covariance: `T x K x r x r`, ... and its covariance.
     """
 
     evidence: Tensor
@@ -233,7 +234,7 @@ def _expect(statistics: HeadStatistics, prior: HeadPrior) -> _Posterior:
 
 
 def _sandwich(roots: Tensor, precision: Tensor) -> Tensor:
-    """``root_k^T precision_t root_k``, ``T x K x r x r``, in two large products instead of T x K small ones."""
+    """`root_k^T precision_t root_k`, `T x K x r x r`, in two large products, not T x K small."""
     components, width, rank = roots.shape
     count = len(precision)
     flat = roots.transpose(0, 1).reshape(width, components * rank)
@@ -252,7 +253,7 @@ def _from_labels(heads: Tensor, labels: Tensor, num_components: int) -> HeadPrio
 
 
 def _keep_signal(statistics: HeadStatistics, prior: HeadPrior, min_signal: float) -> HeadPrior:
-    """Rotate a Gaussian's root so that its columns are ordered by what the data see, and cut the rest."""
+    """Rotate a Gaussian's root to the directions that the data see, and cut the others."""
     root = prior.roots[0]
     seen = root.mT @ statistics.precision.mean(0) @ root
     signal, directions = torch.linalg.eigh(seen)

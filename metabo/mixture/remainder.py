@@ -1,4 +1,4 @@
-"""What the features leave over on one task: a Gaussian-process remainder and the observation noise."""
+"""What the features leave over on one task: a Gaussian-process remainder, and noise."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from metabo.mixture.components import matern52
 
 @dataclass(frozen=True, eq=False)
 class Remainder:
-    """Variance (0-d) and ``e`` length scales of the remainder, and the noise variance (0-d)."""
+    """Variance (0-d) and `e` length scales of the remainder, and the noise variance (0-d)."""
 
     outputscale: Tensor
     lengthscales: Tensor
@@ -25,12 +25,12 @@ class HeadTasks:
     """Tasks, and one Gaussian prior over their heads.
 
     Attributes:
-        features: ``T x n x p``.
-        inputs: ``T x n x e``, encoded.
-        targets: ``T x n``, in model units.
-        mask: ``T x n`` (bool), false where a row is padding.
-        mean: ``p``, the mean head.
-        root: ``p x r``, a root of the head covariance.
+        features: `T x n x p`.
+        inputs: `T x n x e`, encoded.
+        targets: `T x n`, in model units.
+        mask: `T x n` (bool), false where a row is padding.
+        mean: `p`, the mean head.
+        root: `p x r`, a root of the head covariance.
     """
 
     features: Tensor
@@ -44,7 +44,7 @@ class HeadTasks:
 def log_likelihood(
     tasks: HeadTasks, remainder: Remainder, head_scale: Tensor | float = 1.0
 ) -> Tensor:
-    """The log marginal likelihood ``T`` of whole tasks under one Gaussian head and a remainder.
+    """The log marginal likelihood `T` of whole tasks under one Gaussian head and a remainder.
 
     Args:
         tasks: Padded tasks and the head prior.
@@ -70,8 +70,8 @@ def fit_remainder(
 ) -> tuple[Remainder, float]:
     """The remainder, and the factor on the head's root, under which left-out tasks are most likely.
 
-    Fitted to tasks whose head prior comes from *other* tasks: fitted to the same tasks, the remainder
-    would vanish and every interval be too narrow.
+    Fitted to tasks whose head prior comes from *other* tasks: fitted to the same tasks, the
+    remainder would vanish and every interval be too narrow.
 
     Args:
         folds: Held-out tasks, each group with the head prior of the rest.

@@ -1,16 +1,18 @@
 r"""Expected improvement over the incumbent, for a mixture: in closed form, noise and all.
 
-The incumbent :math:`x^*` is the evaluated point with the best posterior mean. With noisy or few observations
-its own value is uncertain, and correlated with the candidate's, so what counts is their difference, which in
-component k is Gaussian:
+The incumbent :math:`x^*` is the evaluated point with the best posterior mean. With noisy or few
+observations its own value is uncertain, and correlated with the candidate's, so what counts is
+their difference, which in component k is Gaussian:
 
 .. math::
     EI(x) = \sum_k \pi_k\, E_k[(f(x) - f(x^*))_+], \quad
-    f(x) - f(x^*) \sim N(\mu_k(x) - \mu_k(x^*),\; \sigma_k^2(x) + \sigma_k^2(x^*) - 2 \sigma_k(x, x^*)).
+    f(x) - f(x^*) \sim N(\mu_k(x) - \mu_k(x^*),\; \sigma_k^2(x) + \sigma_k^2(x^*) - 2 \sigma_k(x,
+    x^*)).
 
 The value is logarithmic, as [Ament2023]_ recommend: far from the optimum it still has a gradient.
 
-.. [Ament2023] S. Ament, S. Daulton, D. Eriksson, M. Balandat, E. Bakshy. Unexpected Improvements to Expected
+.. [Ament2023] S. Ament, S. Daulton, D. Eriksson, M. Balandat, E. Bakshy. Unexpected Improvements to
+Expected
     Improvement for Bayesian Optimization. arXiv:2310.20708.
 """
 
@@ -39,13 +41,15 @@ _FLOOR = 1e-30  # of the expected improvement by draws, so that its logarithm is
 class LogIncumbentImprovement(AcquisitionFunction):
     """The logarithm of the expected improvement over the best evaluated point.
 
-    Before the first evaluation there is no incumbent: then the value is the objective's expectation.
+    Before the first evaluation there is no incumbent: then the value is the objective's
+    expectation.
 
     Args:
         model: The surrogate.
-        objective: What to maximise, as a function of the response and the point; the response itself
-            if None. With an objective the expectation is over fixed quasi-random draws.
-        X_evaluated: ``n x d``, where the incumbent is looked for; the model's training inputs if None.
+        objective: What to maximise, as a function of the response and the point; the response
+            itself if None. With an objective the expectation is over fixed quasi-random draws.
+        X_evaluated: `n x d`, where the incumbent is looked for; the model's training inputs if
+            None.
         seed: Of the draws.
     """
 
@@ -71,7 +75,7 @@ class LogIncumbentImprovement(AcquisitionFunction):
 
     @t_batch_mode_transform(expected_q=1)
     def forward(self, X: Tensor) -> Tensor:
-        """The logarithm of the expected improvement, ``b``, at ``b x 1 x d``."""
+        """The logarithm of the expected improvement, `b`, at `b x 1 x d`."""
         if len(self.incumbent) == 0:
             return self.expected(X)
         points = torch.cat([self.incumbent.to(X), X.squeeze(-2)])
@@ -87,7 +91,7 @@ class LogIncumbentImprovement(AcquisitionFunction):
         return (self.conditioned.log_weights[:, None] + log_improvement).logsumexp(0)
 
     def expected(self, X: Tensor) -> Tensor:
-        """The expectation of the objective, ``b``, at ``b x 1 x d``."""
+        """The expectation of the objective, `b`, at `b x 1 x d`."""
         prediction = self._predict(X.squeeze(-2))
         weights = self.conditioned.log_weights.exp()[:, None]
         if self.objective is None:
@@ -117,7 +121,8 @@ class LogIncumbentImprovement(AcquisitionFunction):
         return self.model.prior.output_offset + self.model.prior.output_scale * values
 
     def _value(self, values: Tensor, X: Tensor) -> Tensor:
-        """The objective, ``C x b x S``, of responses ``C x b x S`` in model units at X ``b x 1 x d``."""
+        """The objective, `C x b x S`, of responses `C x b x S` in model units at X `b x 1 x
+        d`."""
         assert self.objective is not None
         responses = self._to_user(values).movedim(-1, 0)  # S x C x b
         points = X.squeeze(-2).expand(*responses.shape, X.shape[-1])

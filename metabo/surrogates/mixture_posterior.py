@@ -3,10 +3,12 @@ r"""The posterior of a mixture of Gaussian processes at q points, as BoTorch wan
 Mean and (co)variance are those of the whole mixture,
 
 .. math::
-    \mu = \sum_k \pi_k \mu_k, \qquad \Sigma = \sum_k \pi_k (\Sigma_k + \mu_k \mu_k^\top) - \mu \mu^\top,
+    \mu = \sum_k \pi_k \mu_k, \qquad \Sigma = \sum_k \pi_k (\Sigma_k + \mu_k \mu_k^\top) - \mu
+    \mu^\top,
 
-and samples are drawn from the mixture itself, jointly over the q points: first a component, then its
-Gaussian. So acquisition functions that work with samples see the mixture, not a Gaussian with its moments.
+and samples are drawn from the mixture itself, jointly over the q points: first a component, then
+its Gaussian. So acquisition functions that work with samples see the mixture, not a Gaussian with
+its moments.
 """
 
 from __future__ import annotations
@@ -28,10 +30,10 @@ class MixturePosterior(Posterior):
     """A mixture of C joint Gaussians over q points and one output.
 
     Args:
-        log_weights: ``... x C``, log probabilities of the components.
+        log_weights: `... x C`, log probabilities of the components.
         prediction: Each component's Gaussian in model units.
-        noise: ``... x C x q``, added to the variances; in model units.
-        offset: Model units to user's units: ``y = offset + scale * model``.
+        noise: `... x C x q`, added to the variances; in model units.
+        offset: Model units to user's units: `y = offset + scale * model`.
         scale: Likewise.
         dtype: Of what is returned; the computation is in double precision.
     """
@@ -64,24 +66,25 @@ class MixturePosterior(Posterior):
 
     @property
     def weights(self) -> Tensor:
-        """The probabilities of the components, ``... x C``."""
+        """The probabilities of the components, `... x C`."""
         return self.log_weights.exp()
 
     @property
     def mean(self) -> Tensor:
-        """The mean of the mixture, ``... x q x 1``."""
+        """The mean of the mixture, `... x q x 1`."""
         return (self.weights.unsqueeze(-1) * self.means).sum(-2).unsqueeze(-1).to(self._dtype)
 
     @property
     def variance(self) -> Tensor:
-        """The variance of the mixture, ``... x q x 1``: within components and between them."""
+        """The variance of the mixture, `... x q x 1`: within components and between them."""
         weights = self.weights.unsqueeze(-1)
         center = (weights * self.means).sum(-2, keepdim=True)
         spread = self.variances + (self.means - center).square()
         return (weights * spread).sum(-2).unsqueeze(-1).to(self._dtype)
 
     def component_covariances(self) -> Tensor:
-        """The covariance matrix of each component, ``... x C x q x q``, in the user's units squared."""
+        """The covariance matrix of each component, `... x C x q x q`, in the user's units
+        squared."""
         covariance = self._prediction.covariance()
         if self._noise is not None:
             covariance = covariance + torch.diag_embed(self._noise.expand(covariance.shape[:-1]))
@@ -89,7 +92,7 @@ class MixturePosterior(Posterior):
 
     @property
     def covariance_matrix(self) -> Tensor:
-        """The covariance matrix of the mixture, ``... x q x q``."""
+        """The covariance matrix of the mixture, `... x q x q`."""
         weights = self.weights[..., None, None]
         center = (weights.squeeze(-1) * self.means).sum(-2, keepdim=True)
         deviation = (self.means - center).unsqueeze(-1)
@@ -97,17 +100,19 @@ class MixturePosterior(Posterior):
         return (weights * spread).sum(-3).to(self._dtype)
 
     def gaussian(self) -> GPyTorchPosterior:
-        """The one Gaussian with the mixture's mean and covariance, for what cannot use a mixture."""
+        """The one Gaussian with the mixture's mean and covariance, for what cannot use a
+        mixture."""
         return GPyTorchPosterior(MultivariateNormal(self.mean.squeeze(-1), self.covariance_matrix))
 
     def cdf(self, value: Tensor) -> Tensor:
-        """The probability, ``... x q x 1``, that the output is at most ``value`` (``... x q x 1``)."""
+        """The probability, `... x q x 1`, that the output is at most `value` (`... x q x
+        1`)."""
         value = value.to(self.means).squeeze(-1).unsqueeze(-2)
         below = torch.special.ndtr((value - self.means) / self.variances.sqrt())
         return (self.weights.unsqueeze(-1) * below).sum(-2).unsqueeze(-1).to(self._dtype)
 
     def quantile(self, value: Tensor) -> Tensor:
-        """Marginal quantiles, ``[len(value) x] ... x q x 1``, to full precision by bisection.
+        """Marginal quantiles, `[len(value) x] ... x q x 1`, to full precision by bisection.
 
         Args:
             value: Probabilities, 0-d or one-dimensional, strictly between 0 and 1.
@@ -127,11 +132,12 @@ class MixturePosterior(Posterior):
         return high.to(self._dtype)
 
     def density(self, value: Tensor) -> Tensor:
-        """The marginal density, ``... x q x 1``, at ``value`` (``... x q x 1``)."""
+        """The marginal density, `... x q x 1`, at `value` (`... x q x 1`)."""
         return self.log_density(value).exp()
 
     def log_density(self, value: Tensor) -> Tensor:
-        """The logarithm of the marginal density, ``... x q x 1``, at ``value`` (``... x q x 1``)."""
+        """The logarithm of the marginal density, `... x q x 1`, at `value` (`... x q x
+        1`)."""
         value = value.to(self.means).squeeze(-1).unsqueeze(-2)
         energy = (value - self.means).square() / self.variances + self.variances.log()
         joint = self.log_weights.unsqueeze(-1) - 0.5 * (energy + math.log(2 * math.pi))
@@ -155,17 +161,18 @@ class MixturePosterior(Posterior):
         return Size([*sample_shape, *self.base_sample_shape])
 
     def rsample(self, sample_shape: Size | None = None) -> Tensor:
-        """Samples, ``sample_shape x ... x q x 1``, with gradients."""
+        """Samples, `sample_shape x ... x q x 1`, with gradients."""
         shape = Size([1]) if sample_shape is None else sample_shape
         base = torch.randn(self._extended_shape(shape), dtype=torch.float64, device=self.device)
         uniform = torch.rand(*shape, *self._batch, dtype=torch.float64, device=self.device)
         return self._transform(base, uniform)
 
     def rsample_from_base_samples(self, sample_shape: Size, base_samples: Tensor) -> Tensor:
-        """Samples, ``sample_shape x ... x q x 1``, from standard normal ones of that shape.
+        """Samples, `sample_shape x ... x q x 1`, from standard normal ones of that shape.
 
-        The components are dealt out to the samples by a golden-ratio sequence, in proportion to their
-        probabilities to within one sample, and alike for all points: acquisition values stay smooth.
+        The components are dealt out to the samples by a golden-ratio sequence, in proportion to
+        their probabilities to within one sample, and alike for all points: acquisition values stay
+        smooth.
         """
         count = sample_shape.numel()
         steps = torch.arange(1, count + 1, dtype=torch.float64, device=self.device)
@@ -184,7 +191,7 @@ class MixturePosterior(Posterior):
         return (means.unsqueeze(-1) + picked @ base).to(self._dtype)
 
     def _pick(self, roots: Tensor, chosen: Tensor) -> Tensor:
-        """Each sample's root, ``sample_shape x ... x q x q``, out of ``... x C x q x q``."""
+        """Each sample's root, `sample_shape x ... x q x q`, out of `... x C x q x q`."""
         q = roots.shape[-1]
         lead = chosen.dim() - len(self._batch)
         roots = roots.reshape(*[1] * lead, *roots.shape).expand(*chosen.shape, *roots.shape[-3:])
@@ -193,7 +200,8 @@ class MixturePosterior(Posterior):
 
 
 def _root(covariance: Tensor) -> Tensor:
-    """Cholesky factors; with repeated points a matrix is singular and gets the jitter that it needs."""
+    """Cholesky factors; with repeated points a matrix is singular and gets the jitter that it
+    needs."""
     scale = covariance.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
     identity = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
     for jitter in (1e-10, 1e-8, 1e-6, 1e-4):

@@ -23,14 +23,14 @@ from metabo.surrogates.mixture_posterior import MixturePosterior
 class MixturePriorGP(Model, GP, FantasizeMixin):
     """A BoTorch model whose posterior is exact and in closed form; nothing is fitted on the task.
 
-    Use it where you would use ``SingleTaskGP``. The Prior's scale of Y takes the place of an outcome
-    transform, and n = 0 is allowed: then the posterior is the prior.
+    Use it where you would use `SingleTaskGP`. The Prior's scale of Y takes the place of an
+    outcome transform, and n = 0 is allowed: then the posterior is the prior.
 
     Args:
-        train_X: ``batch_shape x n x d``, in the user's units; a categorical input is its index.
-        train_Y: ``batch_shape x n x 1``, in the user's units; larger is better.
-        prior: From :func:`metabo.meta_train` or ``Prior.load``. It is not changed.
-        train_Yvar: ``batch_shape x n x 1``, known noise variances; the learned noise if None.
+        train_X: `batch_shape x n x d`, in the user's units; a categorical input is its index.
+        train_Y: `batch_shape x n x 1`, in the user's units; larger is better.
+        prior: From `metabo.meta_train` or `Prior.load`. It is not changed.
+        train_Yvar: `batch_shape x n x 1`, known noise variances; the learned noise if None.
 
     Raises:
         BotorchTensorDimensionError: If shapes do not fit.
@@ -64,7 +64,8 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
         return condition(self.prior.mixture, features, inputs, targets, noise)
 
     def _likelihood(self) -> GaussianLikelihood | FixedNoiseGaussianLikelihood:
-        """For code that builds a marginal log likelihood around any model; there is nothing to fit."""
+        """For code that builds a marginal log likelihood around any model; there is nothing to
+        fit."""
         if self.train_Yvar is not None:
             return FixedNoiseGaussianLikelihood(
                 self.train_Yvar.squeeze(-1), batch_shape=self.batch_shape
@@ -86,14 +87,16 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
 
     @property
     def log_evidence(self) -> Tensor:
-        """The log density, ``batch_shape``, of the observations before they were seen, in the user's units."""
+        """The log density, `batch_shape`, of the observations before they were seen, in the
+        user's units."""
         count = self.train_targets.shape[-1]
         scale = torch.tensor(self.prior.output_scale, dtype=torch.float64)
         return self.conditioned.log_evidence - count * scale.log()
 
     @property
     def prior_weight(self) -> Tensor:
-        """The probability, ``batch_shape``, that the task belongs to the family the Prior was learned from."""
+        """The probability, `batch_shape`, that the task belongs to the family the Prior was
+        learned from."""
         of_family = ~self.prior.mixture.is_broad
         return self.conditioned.log_weights[..., of_family].exp().sum(-1)
 
@@ -107,9 +110,10 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
         """The predictive mixture at X, in the user's units.
 
         Args:
-            X: ``batch_shape x q x d``, in the user's units.
-            output_indices: ``[0]`` or None.
-            observation_noise: True adds the learned noise; a tensor ``... x q x 1`` adds these variances.
+            X: `batch_shape x q x d`, in the user's units.
+            output_indices: `[0]` or None.
+            observation_noise: True adds the learned noise; a tensor `... x q x 1` adds these
+                variances.
             posterior_transform: Applied to the result.
         """
         _check_output_indices(output_indices)
@@ -144,9 +148,9 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
         """The model after more observations; the weights of the components move with the evidence.
 
         Args:
-            X: ``batch_shape x n' x d``.
-            Y: ``batch_shape' x n' x 1``, with at least the batch dimensions of X.
-            noise: ``batch_shape' x n' x 1``, variances; needed if the model has known noise.
+            X: `batch_shape x n' x d`.
+            Y: `batch_shape' x n' x 1`, with at least the batch dimensions of X.
+            noise: `batch_shape' x n' x 1`, variances; needed if the model has known noise.
         """
         batch = torch.broadcast_shapes(X.shape[:-2], Y.shape[:-2], self.batch_shape)
 
@@ -170,7 +174,7 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
         return self
 
     def custom_fit(self, mll: MarginalLogLikelihood, **kwargs: Any) -> MarginalLogLikelihood:
-        """What ``fit_gpytorch_mll`` calls: the posterior is exact already, so nothing happens."""
+        """What `fit_gpytorch_mll` calls: the posterior is exact already, so nothing happens."""
         return mll.eval()
 
     def forward(self, X: Tensor) -> Posterior:

@@ -16,6 +16,7 @@ from metabo.benchmark.metrics import (
     gap_closed,
     mean_squared_error,
     negative_log_density,
+    paired_difference,
 )
 
 MEAN = torch.tensor([0.0, 1.0, -2.0], dtype=torch.float64)
@@ -57,3 +58,13 @@ def test_bootstrap_interval_is_near_the_normal_one() -> None:
     assert high == pytest.approx(values.mean() + half, abs=0.03)
     assert bootstrap_interval([1.0, 1.0]) == (1.0, 1.0)
     assert all(math.isnan(end) for end in bootstrap_interval([1.0]))
+
+
+def test_paired_difference() -> None:
+    theirs = np.array([3.0, 5.0, 4.0, 6.0, 9.0])
+    found = paired_difference(theirs, theirs - [1.0, 2.0, 3.0, 4.0, 5.0])
+    assert found.mean == pytest.approx(3.0)
+    assert found.p == pytest.approx(2 / 2**5)  # all five signs alike, two-sided
+    assert 1.0 < found.low < 3.0 < found.high < 5.0
+    assert str(found).startswith("3 (95% interval")
+    assert paired_difference(theirs, theirs).p == 1.0
