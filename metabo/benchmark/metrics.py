@@ -61,7 +61,7 @@ def bootstrap_interval(
 
 
 class Difference(NamedTuple):
-    """The mean of paired differences, its 95% bootstrap interval, and Wilcoxon's signed-rank test."""
+    """The mean of paired differences, its 95% bootstrap interval, and Wilcoxon's p."""
 
     mean: float
     low: float

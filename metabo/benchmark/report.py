@@ -71,3 +71,24 @@ def table(summary: pd.DataFrame, title: str, counts: Sequence[int] | None = None
     for method in summary["method"].unique():
         result.add_row(method, *(f"{means.loc[method, n]:.3g}" for n in counts))
     return result
+
+
+def markdown(summary: pd.DataFrame, counts: Sequence[int] | None = None) -> str:
+    """The table for a document: as `table`, with the problem as its first column.
+
+    Args:
+        summary: From `summarise`, of one measure; of any number of problems.
+        counts: The n to show; default all.
+    """
+    means = summary.pivot(index=["problem", "method"], columns="n", values="mean")
+    counts = [n for n in counts or means.columns if n in means.columns]
+    lines = [
+        "| problem | method | " + " | ".join(f"n = {n}" for n in counts) + " |",
+        "|---|---|" + "---:|" * len(counts),
+    ]
+    for problem, method in summary[["problem", "method"]].drop_duplicates().values:
+        cells = [
+            f"{mean:.3g}" if mean == mean else "" for mean in means.loc[(problem, method), counts]
+        ]
+        lines.append(f"| {problem} | {method} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
