@@ -20,11 +20,29 @@ from torch import Tensor
 from metabo.mixture.components import Mixture
 
 _JITTERS = (1e-10, 1e-8, 1e-6, 1e-4)
+_FLOOR = 1e-12  # of a posterior variance, as a share of the prior's: rounding makes it negative
+
+
+@dataclass(frozen=True, eq=False)
+class Marginals:
+    """Each component's Gaussians at q points one by one.
+
+    Attributes:
+        means: `... x C x q`.
+        variances: `... x C x q`.
+    """
+
+    means: Tensor
+    variances: Tensor
+
+    def covariance(self) -> Tensor:
+        """`... x C x q x q`."""
+        return torch.diag_embed(self.variances)
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """Each component's Gaussian at q points.
+    """Each component's joint Gaussian at q points.
 
     Attributes:
         means: `... x C x q`.
@@ -33,22 +51,19 @@ class Prediction:
 
     means: Tensor
     variances: Tensor
-    _prior_covariance: tuple[Mixture, tuple[Tensor, Tensor]]
+    _mixture: Mixture
+    _points: tuple[Tensor, Tensor]
     _explained: Tensor  # ... x C x n x q: L^-1 k(X, x)
 
-    def covariance(self) -> Tensor:
-        """`... x C x q x q`, computed only when asked: the q points may be a whole table."""
-        mixture, points = self._prior_covariance
-        return mixture.covariance(points, points) - self._explained.mT @ self._explained
+    def covariance(self, rows: slice = slice(None)) -> Tensor:
+        """The covariance, `... x C x r x q`, of some of the points with all, when it is asked for.
 
-    def covariance_with(self, index: int) -> Tensor:
-        """The covariance, `... x C x q`, of every point with the one at `index`."""
-        mixture, (features, inputs) = self._prior_covariance
-        one = slice(index, index + 1)
-        anchor = (features[..., one, :], inputs[..., one, :])
-        prior = mixture.covariance(anchor, (features, inputs)).squeeze(-2)
-        explained = self._explained[..., one].mT @ self._explained
-        return prior - explained.squeeze(-2)
+        The q points may be a whole table, and most users need no more than the variances.
+        """
+        features, inputs = self._points
+        some = features[..., rows, :], inputs[..., rows, :]
+        prior = self._mixture.covariance(some, self._points)
+        return prior - self._explained[..., rows].mT @ self._explained
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,28 +89,60 @@ class ConditionedMixture:
 
     def predict(self, features: Tensor, inputs: Tensor) -> Prediction:
         """Predict at features `... x q x p` and encoded inputs `... x q x e`."""
-        points = (features, inputs)
-        cross = self.mixture.covariance(self._points, points)
+        batch, points = features.shape[:-2], (features, inputs)
+        aside = len(batch) > 0 and self._factor.dim() == 3
+        if aside:
+            # One factor serves all batches: one solve with their points side by side is far faster.
+            features, inputs = features.flatten(0, -2), inputs.flatten(0, -2)
+        cross = self.mixture.covariance(self._points, (features, inputs))
         explained = torch.linalg.solve_triangular(self._factor, cross, upper=False)
         means = self.mixture.mean(features) + (explained.mT @ self._residual).squeeze(-1)
-        variances = self.mixture.variance(features) - explained.square().sum(-2)
-        floor = 1e-10 * self.mixture.outputscales[:, None]
-        return Prediction(means, variances.clamp_min(floor), (self.mixture, points), explained)
+        variances = self.mixture.variance(features)
+        variances = (variances - explained.square().sum(-2)).clamp_min(_FLOOR * variances.detach())
+        if aside:
+            means, variances, explained = (
+                _to_front(value, (*batch, points[0].shape[-2]))
+                for value in (means, variances, explained)
+            )
+        return Prediction(means, variances, self.mixture, points, explained)
+
+    def leave_one_out(self) -> tuple[Tensor, Marginals]:
+        r"""What the other n - 1 observations say of each one, in closed form [Rasmussen2006]_ (5.12).
+
+        With :math:`\alpha = (K + \sigma^2 I)^{-1} (y - \mu)` and :math:`v_i` the reciprocal of that
+        inverse's diagonal, observation i given the others is :math:`N(y_i - \alpha_i v_i, v_i)`; its
+        density is taken out of the weights.
+
+        Returns:
+            The log weights, `... x n x C`, and the noisy observations' Gaussians, `... x n x C x 1`.
+        """
+        identity = torch.eye(self._factor.shape[-1]).to(self._factor)
+        inverse = torch.linalg.solve_triangular(self._factor, identity, upper=False)
+        variances = inverse.square().sum(-2).reciprocal()  # ... x C x n
+        gap = (inverse.mT @ self._residual).squeeze(-1) * variances
+        observed = self.mixture.mean(self._points[0]) + (self._factor @ self._residual).squeeze(-1)
+        density = -0.5 * (gap.square() / variances + (2 * math.pi * variances).log())
+        log_weights = (self.log_weights.unsqueeze(-1) - density).mT.log_softmax(-1)
+        return log_weights, Marginals(
+            (observed - gap).mT.unsqueeze(-1), variances.mT.unsqueeze(-1)
+        )
 
     def likely(self, keep: float = 1e-9) -> ConditionedMixture:
         """Without the components whose posterior probability is below `keep` in every batch."""
         probable = self.log_weights > math.log(keep)
         kept = probable.flatten(0, -2).any(0) if probable.dim() > 1 else probable
-        if bool(kept.all()):
-            return self
+        return self if bool(kept.all()) else self.select(kept)
+
+    def select(self, index: Tensor) -> ConditionedMixture:
+        """The components at `index` (long or bool), their weights normalised."""
         return ConditionedMixture(
-            mixture=self.mixture.select(kept),
-            log_weights=self.log_weights[..., kept].log_softmax(-1),
+            mixture=self.mixture.select(index),
+            log_weights=self.log_weights[..., index].log_softmax(-1),
             log_evidence=self.log_evidence,
             jitter=self.jitter,
             _points=self._points,
-            _factor=self._factor[..., kept, :, :],
-            _residual=self._residual[..., kept, :, :],
+            _factor=self._factor[..., index, :, :],
+            _residual=self._residual[..., index, :, :],
         )
 
 
@@ -113,14 +160,14 @@ def condition(
         features: `... x n x p`; n may be 0.
         inputs: `... x n x e`, encoded.
         targets: `... x n`, in model units.
-        noise: `... x n`, known noise variances in model units; the learned noise if None.
+        noise: `... x n`, known noise variances in model units; the learned noise if None, or where
+            it is NaN.
     """
     points = (features, inputs)
     covariance = mixture.covariance(points, points)
-    if noise is None:
-        diagonal = mixture.noises[:, None].expand(covariance.shape[:-1])
-    else:
-        diagonal = noise.unsqueeze(-2).expand(covariance.shape[:-1])
+    diagonal = mixture.noises[:, None].expand(covariance.shape[:-1])
+    if noise is not None:
+        diagonal = torch.where(noise.isnan().unsqueeze(-2), diagonal, noise.unsqueeze(-2))
     factor, jitter = _cholesky(covariance + torch.diag_embed(diagonal))
     deviation = (targets.unsqueeze(-2) - mixture.mean(features)).unsqueeze(-1)
     residual = torch.linalg.solve_triangular(factor, deviation, upper=False)
@@ -137,6 +184,13 @@ def condition(
         _factor=factor,
         _residual=residual,
     )
+
+
+def _to_front(value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Turn `... x (b q)` into `b x ... x q`, where b may be several dimensions."""
+    lead, batch = value.dim() - 1, len(shape) - 1
+    value = value.unflatten(-1, shape)
+    return value.movedim(tuple(range(lead, lead + batch)), tuple(range(batch)))
 
 
 def _cholesky(matrix: Tensor) -> tuple[Tensor, float]:

@@ -80,7 +80,7 @@ class LogIncumbentImprovement(AcquisitionFunction):
             return self.expected(X)
         points = torch.cat([self.incumbent.to(X), X.squeeze(-2)])
         prediction = self._predict(points)
-        shared = prediction.covariance_with(0)[..., 1:]
+        shared = prediction.covariance(slice(0, 1)).squeeze(-2)[..., 1:]
         means, variances = prediction.means, prediction.variances
         if self.objective is not None:
             return self._by_draws(X, means, variances, shared)

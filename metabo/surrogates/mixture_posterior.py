@@ -21,7 +21,7 @@ from botorch.sampling.get_sampler import GetSampler, _get_sampler_mvn
 from gpytorch.distributions import MultivariateNormal
 from torch import Size, Tensor
 
-from metabo.mixture.conditioning import Prediction
+from metabo.mixture.conditioning import Marginals, Prediction
 
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
@@ -41,7 +41,7 @@ class MixturePosterior(Posterior):
     def __init__(
         self,
         log_weights: Tensor,
-        prediction: Prediction,
+        prediction: Prediction | Marginals,
         *,
         noise: Tensor | None = None,
         offset: float = 0.0,
@@ -83,12 +83,10 @@ class MixturePosterior(Posterior):
         return (weights * spread).sum(-2).unsqueeze(-1).to(self._dtype)
 
     def component_covariances(self) -> Tensor:
-        """The covariance matrix of each component, `... x C x q x q`, in the user's units
-        squared."""
-        covariance = self._prediction.covariance()
-        if self._noise is not None:
-            covariance = covariance + torch.diag_embed(self._noise.expand(covariance.shape[:-1]))
-        return self._scale**2 * covariance
+        """The covariance of each component, `... x C x q x q`, in the user's units squared."""
+        covariance = self._scale**2 * self._prediction.covariance()
+        # The variances are kept positive where rounding, and known noise, would have it otherwise.
+        return covariance.diagonal_scatter(self.variances, dim1=-2, dim2=-1)
 
     @property
     def covariance_matrix(self) -> Tensor:
@@ -99,10 +97,30 @@ class MixturePosterior(Posterior):
         spread = self.component_covariances() + deviation @ deviation.mT
         return (weights * spread).sum(-3).to(self._dtype)
 
+    @property
+    def distribution(self) -> MultivariateNormal:
+        """The one Gaussian with the mixture's mean and covariance, for what cannot use a mixture."""
+        return MultivariateNormal(self.mean.squeeze(-1), self.covariance_matrix)
+
+    @property
+    def mvn(self) -> MultivariateNormal:
+        """What older parts of BoTorch call `distribution`."""
+        return self.distribution
+
     def gaussian(self) -> GPyTorchPosterior:
-        """The one Gaussian with the mixture's mean and covariance, for what cannot use a
-        mixture."""
-        return GPyTorchPosterior(MultivariateNormal(self.mean.squeeze(-1), self.covariance_matrix))
+        """`distribution` as a posterior."""
+        return GPyTorchPosterior(self.distribution)
+
+    def affine(self, scale: float, offset: float) -> MixturePosterior:
+        """The posterior of `offset + scale * y`: a mixture again."""
+        return MixturePosterior(
+            self.log_weights,
+            self._prediction,
+            noise=self._noise,
+            offset=offset + scale * self._offset,
+            scale=scale * self._scale,
+            dtype=self._dtype,
+        )
 
     def cdf(self, value: Tensor) -> Tensor:
         """The probability, `... x q x 1`, that the output is at most `value` (`... x q x
@@ -172,43 +190,42 @@ class MixturePosterior(Posterior):
 
         The components are dealt out to the samples by a golden-ratio sequence, in proportion to
         their probabilities to within one sample, and alike for all points: acquisition values stay
-        smooth.
+        smooth. Where it starts depends on the base samples, so that another seed deals otherwise.
         """
-        count = sample_shape.numel()
-        steps = torch.arange(1, count + 1, dtype=torch.float64, device=self.device)
-        uniform = torch.frac(steps * _GOLDEN).reshape(*sample_shape, *[1] * len(self._batch))
         base = base_samples.to(torch.float64).expand(self._extended_shape(sample_shape))
+        first = base.reshape(sample_shape.numel(), -1, self.means.shape[-1])[:, 0]
+        steps = torch.arange(sample_shape.numel(), dtype=torch.float64, device=self.device)
+        uniform = (1e3 * first.sum() + steps * _GOLDEN).remainder(1.0)
+        uniform = uniform.reshape(*sample_shape, *[1] * len(self._batch))
         return self._transform(base, uniform.expand(*sample_shape, *self._batch))
 
     def _transform(self, base: Tensor, uniform: Tensor) -> Tensor:
-        cumulative = self.weights.detach().cumsum(-1).clamp_max(1.0)
+        cumulative = self.weights.detach().cumsum(-1)
         cumulative[..., -1] = 1.0
-        chosen = (uniform.unsqueeze(-1) > cumulative).sum(-1)  # sample_shape x ...
-        roots = _root(self.component_covariances())
-        one_hot = torch.nn.functional.one_hot(chosen, cumulative.shape[-1]).to(self.means)
-        means = (one_hot.unsqueeze(-2) @ self.means).squeeze(-2)
-        picked = self._pick(roots, chosen)
-        return (means.unsqueeze(-1) + picked @ base).to(self._dtype)
-
-    def _pick(self, roots: Tensor, chosen: Tensor) -> Tensor:
-        """Each sample's root, `sample_shape x ... x q x q`, out of `... x C x q x q`."""
-        q = roots.shape[-1]
-        lead = chosen.dim() - len(self._batch)
-        roots = roots.reshape(*[1] * lead, *roots.shape).expand(*chosen.shape, *roots.shape[-3:])
-        index = chosen[..., None, None, None].expand(*chosen.shape, 1, q, q)
-        return roots.gather(-3, index).squeeze(-3)
+        chosen = (uniform.unsqueeze(-1) > cumulative).sum(-1)
+        flat = base.reshape(-1, *self.base_sample_shape)  # S x ... x q x 1
+        chosen = chosen.reshape(-1, *self._batch)
+        used = chosen.unique()
+        roots = _root(self.component_covariances()[..., used, :, :])
+        samples = torch.zeros_like(flat)
+        for component, root in zip(used, roots.unbind(-3), strict=True):
+            hit = chosen == component
+            rows = hit.flatten(1).any(-1) if hit.dim() > 1 else hit
+            draws = self.means[..., component, :, None] + root @ flat[rows]
+            samples[rows] = torch.where(hit[rows][..., None, None], draws, samples[rows])
+        return samples.reshape(base.shape).to(self._dtype)
 
 
 def _root(covariance: Tensor) -> Tensor:
-    """Cholesky factors; with repeated points a matrix is singular and gets the jitter that it
-    needs."""
+    """A root of covariances `... x q x q`, which are singular where points repeat."""
     scale = covariance.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
     identity = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
     for jitter in (1e-10, 1e-8, 1e-6, 1e-4):
         root, info = torch.linalg.cholesky_ex(covariance + jitter * scale * identity)
         if not bool(info.any()):
             return root
-    raise ArithmeticError("a posterior covariance is not positive definite even with jitter 1e-4")
+    values, vectors = torch.linalg.eigh(covariance)
+    return vectors * values.clamp_min(1e-12 * scale.squeeze(-1)).sqrt().unsqueeze(-2)
 
 
 GetSampler.register(MixturePosterior)(_get_sampler_mvn)

@@ -2,47 +2,85 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Self
 
 import torch
-from botorch.acquisition.objective import PosteriorTransform
-from botorch.exceptions.errors import BotorchTensorDimensionError, InputDataError
+from botorch.acquisition.objective import PosteriorTransform, ScalarizedPosteriorTransform
+from botorch.exceptions.errors import (
+    BotorchTensorDimensionError,
+    InputDataError,
+    UnsupportedError,
+)
 from botorch.models.model import FantasizeMixin, Model
+from botorch.models.transforms.input import InputStandardize, InputTransform, Normalize
+from botorch.models.transforms.outcome import OutcomeTransform, Standardize
 from botorch.posteriors import Posterior
+from botorch.sampling.base import MCSampler
+from botorch.utils.datasets import SupervisedDataset
 from gpytorch.constraints import Positive
-from gpytorch.likelihoods import FixedNoiseGaussianLikelihood, GaussianLikelihood
+from gpytorch.distributions import MultivariateNormal
+from gpytorch.likelihoods import GaussianLikelihood
 from gpytorch.mlls import MarginalLogLikelihood
 from gpytorch.models import GP
 from torch import Size, Tensor
 
-from metabo.mixture import ConditionedMixture, condition
+from metabo.mixture import ConditionedMixture, Mixture, condition
 from metabo.prior import Prior
+from metabo.surrogates.mixture_members import MixtureMembers
 from metabo.surrogates.mixture_posterior import MixturePosterior
 
 
 class MixturePriorGP(Model, GP, FantasizeMixin):
     """A BoTorch model whose posterior is exact and in closed form; nothing is fitted on the task.
 
-    Use it where you would use `SingleTaskGP`. The Prior's scale of Y takes the place of an
-    outcome transform, and n = 0 is allowed: then the posterior is the prior.
+    Use it where you would use `SingleTaskGP`. Its posterior is a mixture: acquisition functions that
+    work with samples see it whole, and those in closed form do with `members()`, or else take it for
+    the one Gaussian with its moments (`posterior(X).distribution`). n = 0 is allowed: then the
+    posterior is the prior. In a `ModelList` it stays a mixture; a `ModelListGP` takes its moments.
+
+    The Prior knows the scales of X and Y, which must not be learned anew from a handful of
+    observations. So `Normalize`, `InputStandardize` and `Standardize` are refused. A fixed transform
+    is welcome where the Prior was trained on transformed columns: an input transform leads to the
+    Prior's units (as `Normalize(..., reverse=True)` does from the unit cube), an outcome transform
+    (as `Log`) likewise.
 
     Args:
         train_X: `batch_shape x n x d`, in the user's units; a categorical input is its index.
         train_Y: `batch_shape x n x 1`, in the user's units; larger is better.
         prior: From `metabo.meta_train` or `Prior.load`. It is not changed.
         train_Yvar: `batch_shape x n x 1`, known noise variances; the learned noise if None.
+        input_transform: What leads from X to the Prior's inputs.
+        outcome_transform: What leads from Y to the Prior's output.
 
     Raises:
         BotorchTensorDimensionError: If shapes do not fit.
         InputDataError: If Y is not finite, or a variance is negative.
         SpaceError: If X is outside the Prior's space.
+        UnsupportedError: If a transform would learn a scale.
     """
 
     def __init__(
-        self, train_X: Tensor, train_Y: Tensor, prior: Prior, train_Yvar: Tensor | None = None
+        self,
+        train_X: Tensor,
+        train_Y: Tensor,
+        prior: Prior,
+        train_Yvar: Tensor | None = None,
+        *,
+        input_transform: InputTransform | None = None,
+        outcome_transform: OutcomeTransform | None = None,
     ) -> None:
         super().__init__()
-        _check(train_X, train_Y, train_Yvar, prior)
+        _refuse_learned_scales(input_transform)
+        _refuse_learned_scales(outcome_transform)
+        _check(train_X, train_Y, train_Yvar)
+        if input_transform is not None:
+            self.input_transform = input_transform.to(train_X).eval()
+        if outcome_transform is not None:
+            train_Y, train_Yvar = outcome_transform(train_Y, train_Yvar, X=train_X)
+            self.outcome_transform = outcome_transform.eval()
+            _check(train_X, train_Y, train_Yvar)
+        prior.space.check(self._preprocess(train_X), name="train_X")
         self._condition(train_X, train_Y, train_Yvar, prior)
         self.eval()
 
@@ -52,30 +90,51 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
         self.prior = prior.to(train_X.device) if prior.device != train_X.device else prior
         self.train_inputs = (train_X,)
         self.train_targets = train_Y.squeeze(-1)
-        self.train_Yvar = train_Yvar
+        self.train_Yvar = train_Yvar  # NaN where the learned noise holds
         self.conditioned = self._conditioned()
+        self._likely = self.conditioned.likely()
         self.likelihood = self._likelihood()
 
     def _conditioned(self) -> ConditionedMixture:
-        features, inputs = self.prior.encode(self.train_inputs[0].double())
+        features, inputs = self.prior.encode(self._preprocess(self.train_inputs[0]).double())
         offset, scale = self.prior.output_offset, self.prior.output_scale
         targets = (self.train_targets.double() - offset) / scale
         noise = None if self.train_Yvar is None else self.train_Yvar.double().squeeze(-1) / scale**2
         return condition(self.prior.mixture, features, inputs, targets, noise)
 
-    def _likelihood(self) -> GaussianLikelihood | FixedNoiseGaussianLikelihood:
-        """For code that builds a marginal log likelihood around any model; there is nothing to
-        fit."""
-        if self.train_Yvar is not None:
-            return FixedNoiseGaussianLikelihood(
-                self.train_Yvar.squeeze(-1), batch_shape=self.batch_shape
-            )
-        weights = self.conditioned.log_weights.exp()
+    def _preprocess(self, X: Tensor) -> Tensor:
+        transform = getattr(self, "input_transform", None)
+        return X if transform is None else transform.preprocess_transform(X)
+
+    def _likelihood(self) -> GaussianLikelihood:
+        """For code that builds a marginal log likelihood around any model; there is no fitting."""
+        weights = self.conditioned.log_weights.detach().exp()
         noise = (weights * self.prior.mixture.noises).sum(-1, keepdim=True)
         likelihood = GaussianLikelihood(noise_constraint=Positive(), batch_shape=self.batch_shape)
         likelihood = likelihood.to(self.train_targets)
         likelihood.noise = (noise * self.prior.output_scale**2).to(self.train_targets)
         return likelihood.requires_grad_(False)
+
+    def _set_transformed_inputs(self) -> None:
+        """Nothing: the training inputs stay in the user's units."""
+
+    def _revert_to_original_inputs(self) -> None:
+        """Likewise."""
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """What `to`, `double`, `cuda` and the like call: the observations move along."""
+        super()._apply(fn, recurse)
+        Yvar = None if self.train_Yvar is None else fn(self.train_Yvar)
+        X, Y = fn(self.train_inputs[0]), fn(self.train_targets.unsqueeze(-1))
+        self._condition(X, Y, Yvar, self.prior)
+        return self
+
+    @classmethod
+    def construct_inputs(
+        cls, training_data: SupervisedDataset, *, prior: Prior, **transforms: Any
+    ) -> dict[str, Any]:
+        """The arguments of the constructor, from a data set and Ax's model options."""
+        return super().construct_inputs(training_data) | {"prior": prior} | transforms
 
     @property
     def num_outputs(self) -> int:
@@ -87,16 +146,15 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
 
     @property
     def log_evidence(self) -> Tensor:
-        """The log density, `batch_shape`, of the observations before they were seen, in the
-        user's units."""
+        """The log density, `batch_shape`, of the observations under the Prior, in the user's
+        units."""
         count = self.train_targets.shape[-1]
         scale = torch.tensor(self.prior.output_scale, dtype=torch.float64)
         return self.conditioned.log_evidence - count * scale.log()
 
     @property
     def prior_weight(self) -> Tensor:
-        """The probability, `batch_shape`, that the task belongs to the family the Prior was
-        learned from."""
+        """The probability, `batch_shape`, that the task belongs to the Prior's family."""
         of_family = ~self.prior.mixture.is_broad
         return self.conditioned.log_weights[..., of_family].exp().sum(-1)
 
@@ -112,35 +170,86 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
         Args:
             X: `batch_shape x q x d`, in the user's units.
             output_indices: `[0]` or None.
-            observation_noise: True adds the learned noise; a tensor `... x q x 1` adds these
-                variances.
-            posterior_transform: Applied to the result.
+            observation_noise: True adds the learned noise, or the mean of the known; a tensor
+                `... x q x 1` adds these variances, in the outcome transform's units.
+            posterior_transform: Applied to the result. A `ScalarizedPosteriorTransform` leaves it a
+                mixture; others take its moments.
         """
         _check_output_indices(output_indices)
-        conditioned = self.conditioned.likely()
-        features, inputs = self.prior.encode(X.double())
-        prediction = conditioned.predict(features, inputs)
-        scale = self.prior.output_scale
-        noise = None
+        posterior: Posterior = self.mixture_posterior(X, self._likely, observation_noise)
+        if hasattr(self, "outcome_transform"):
+            posterior = self.outcome_transform.untransform_posterior(posterior, X=X)
+        if posterior_transform is None:
+            return posterior
+        if isinstance(posterior, MixturePosterior) and type(posterior_transform) is (
+            ScalarizedPosteriorTransform
+        ):
+            return posterior.affine(float(posterior_transform.weights), posterior_transform.offset)
+        return posterior_transform(posterior=posterior, X=X)
+
+    def mixture_posterior(
+        self, X: Tensor, conditioned: ConditionedMixture, observation_noise: bool | Tensor
+    ) -> MixturePosterior:
+        """The posterior before transforms, of all components or of some; arguments as above."""
+        features, inputs = self.prior.encode(self.transform_inputs(X).double())
+        scale, noise = self.prior.output_scale, None
         if isinstance(observation_noise, Tensor):
             noise = observation_noise.double().squeeze(-1).unsqueeze(-2) / scale**2
         elif observation_noise:
-            noise = self._predictive_noise(conditioned)
-        posterior = MixturePosterior(
+            noise = self._noise_of_new(conditioned.mixture)
+        return MixturePosterior(
             conditioned.log_weights,
-            prediction,
+            conditioned.predict(features, inputs),
             noise=noise,
             offset=self.prior.output_offset,
             scale=scale,
             dtype=self.train_inputs[0].dtype,
         )
-        return posterior if posterior_transform is None else posterior_transform(posterior)
 
-    def _predictive_noise(self, conditioned: ConditionedMixture) -> Tensor:
-        if self.train_Yvar is None or self.train_Yvar.shape[-2] == 0:
-            return conditioned.mixture.noises[:, None]
-        known = self.train_Yvar.double().mean(-2) / self.prior.output_scale**2
-        return known.unsqueeze(-1)
+    def _noise_of_new(self, mixture: Mixture) -> Tensor:
+        """The noise variance of an observation to come, `... x C x 1`, in model units."""
+        if self._mean_known_noise is None:
+            return mixture.noises[:, None]
+        return self._mean_known_noise.double() / self.prior.output_scale**2
+
+    @property
+    def _mean_known_noise(self) -> Tensor | None:
+        """`batch_shape x 1 x 1`, in the user's units; None if the learned noise holds."""
+        known = self.train_Yvar
+        if known is None or known.shape[-2] == 0 or bool(known.isnan().any()):
+            return None
+        return known.mean(-2, keepdim=True)
+
+    def leave_one_out(self) -> MixturePosterior:
+        """What the other observations say of each one, `batch_shape x n x 1 x 1`, noise included.
+
+        In closed form, as BoTorch's `efficient_loo_cv` does for one Gaussian; before the outcome
+        transform is undone.
+        """
+        log_weights, marginals = self.conditioned.leave_one_out()
+        return MixturePosterior(
+            log_weights,
+            marginals,
+            offset=self.prior.output_offset,
+            scale=self.prior.output_scale,
+            dtype=self.train_inputs[0].dtype,
+        )
+
+    def members(self, num_members: int = 64) -> MixtureMembers:
+        """The mixture as equally likely members, which BoTorch averages an acquisition value over.
+
+        Args:
+            num_members: How many; a component gets its share of them to within one.
+
+        Raises:
+            UnsupportedError: If the model is batched, or has an outcome transform.
+        """
+        if self.batch_shape or hasattr(self, "outcome_transform"):
+            raise UnsupportedError(
+                "members() is for one task at a time, without an outcome transform: build the model "
+                "from n x d observations of the transformed output"
+            )
+        return MixtureMembers(self, num_members)
 
     def condition_on_observations(
         self, X: Tensor, Y: Tensor, noise: Tensor | None = None, **kwargs: Any
@@ -150,24 +259,42 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
         Args:
             X: `batch_shape x n' x d`.
             Y: `batch_shape' x n' x 1`, with at least the batch dimensions of X.
-            noise: `batch_shape' x n' x 1`, variances; needed if the model has known noise.
+            noise: `batch_shape' x n' x 1`, known variances, in the outcome transform's units; if None
+                the learned noise, or the mean of the known.
         """
+        if hasattr(self, "outcome_transform"):
+            Y, _ = self.outcome_transform(Y, X=X)
         batch = torch.broadcast_shapes(X.shape[:-2], Y.shape[:-2], self.batch_shape)
 
         def joined(old: Tensor, new: Tensor) -> Tensor:
             old = old.expand(*batch, *old.shape[-2:])
             return torch.cat([old, new.expand(*batch, *new.shape[-2:]).to(old)], -2)
 
-        variances = self.train_Yvar
-        if variances is not None:
-            if noise is None:
-                noise = variances.mean(-2, keepdim=True).expand(*Y.shape[:-2], Y.shape[-2], 1)
-            variances = joined(variances, noise)
-        model = MixturePriorGP.__new__(type(self))
+        targets, variances = self.train_targets.unsqueeze(-1), self.train_Yvar
+        if variances is not None or noise is not None:
+            learned = torch.full_like(targets, torch.nan)
+            variances = learned if variances is None else variances
+            noise = self._mean_known_noise if noise is None else noise
+            noise = learned.new_full((1, 1), torch.nan) if noise is None else noise
+            variances = joined(variances, noise.expand(*noise.shape[:-2], Y.shape[-2], 1))
+        model = type(self).__new__(type(self))
         super(MixturePriorGP, model).__init__()
-        targets = joined(self.train_targets.unsqueeze(-1), Y)
-        model._condition(joined(self.train_inputs[0], X), targets, variances, self.prior)
+        for name in ("input_transform", "outcome_transform"):
+            if hasattr(self, name):
+                setattr(model, name, getattr(self, name))
+        model._condition(joined(self.train_inputs[0], X), joined(targets, Y), variances, self.prior)
         return model.eval()
+
+    def fantasize(
+        self,
+        X: Tensor,
+        sampler: MCSampler,
+        observation_noise: Tensor | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        if observation_noise is None:
+            observation_noise = self._mean_known_noise
+        return super().fantasize(X, sampler, observation_noise, **kwargs)
 
     def subset_output(self, idcs: list[int]) -> MixturePriorGP:
         _check_output_indices(idcs)
@@ -177,8 +304,19 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
         """What `fit_gpytorch_mll` calls: the posterior is exact already, so nothing happens."""
         return mll.eval()
 
-    def forward(self, X: Tensor) -> Posterior:
-        return self.posterior(X)
+    def forward(self, X: Tensor) -> MultivariateNormal:
+        """The Gaussian with the posterior's moments, for code that calls the model."""
+        return self.posterior(X).distribution
+
+
+def _refuse_learned_scales(transform: torch.nn.Module | None) -> None:
+    for part in () if transform is None else transform.modules():
+        learns = isinstance(part, (InputStandardize, Standardize))
+        if learns or (isinstance(part, Normalize) and not part.reverse):
+            raise UnsupportedError(
+                f"{type(part).__name__} would put its own scale in the place of the Prior's, which "
+                "knows the units that it was trained in: leave it out"
+            )
 
 
 def _check_output_indices(indices: list[int] | None) -> None:
@@ -186,25 +324,18 @@ def _check_output_indices(indices: list[int] | None) -> None:
         raise ValueError(f"the model has one output, index 0; got {indices}")
 
 
-def _check(X: Tensor, Y: Tensor, Yvar: Tensor | None, prior: Prior) -> None:
-    if X.dim() < 2 or X.shape[-1] != prior.space.dim:
+def _check(X: Tensor, Y: Tensor, Yvar: Tensor | None) -> None:
+    if X.dim() < 2 or Y.shape != (*X.shape[:-1], 1):
         raise BotorchTensorDimensionError(
-            f"train_X must be batch_shape x n x {prior.space.dim} "
-            f"(the prior's inputs are {', '.join(prior.space.names)}); got shape {tuple(X.shape)}"
-        )
-    if Y.shape != (*X.shape[:-1], 1):
-        raise BotorchTensorDimensionError(
-            f"train_Y must be {' x '.join(map(str, (*X.shape[:-1], 1)))} to fit train_X; got {tuple(Y.shape)}"
+            "train_X must be batch_shape x n x d and train_Y batch_shape x n x 1; got "
+            f"{tuple(X.shape)} and {tuple(Y.shape)}"
         )
     if Yvar is not None and Yvar.shape != Y.shape:
         raise BotorchTensorDimensionError(
             f"train_Yvar must have the shape {tuple(Y.shape)} of train_Y; got {tuple(Yvar.shape)}"
         )
     if not bool(Y.isfinite().all()):
-        row = (~Y.isfinite()).nonzero()[0].tolist()
-        raise InputDataError(
-            f"train_Y is {Y[tuple(row)].item()} at {row}: leave failed observations out"
-        )
+        row = tuple((~Y.isfinite()).nonzero()[0].tolist())
+        raise InputDataError(f"train_Y is {Y[row].item()} at {row}: leave failed observations out")
     if Yvar is not None and not bool((Yvar >= 0).all()):
         raise InputDataError("train_Yvar has a negative or missing value; it is a variance")
-    prior.space.check(X.reshape(-1, X.shape[-1]), name="train_X")
