@@ -30,17 +30,23 @@ class Checkpoint:
         weights: The network's parameters, in their order.
         generator: The state of the generator that draws the tasks, bytes.
         run: What makes it this run and no other: algorithm, settings, seed, data. JSON-able.
+        best: With held-out tasks: the best weights so far, their loss, and the looks since.
     """
 
     step: int
     weights: list[Tensor]
     generator: Tensor
     run: dict[str, Any]
+    best: tuple[list[Tensor], float, int] | None = None
 
     def save(self, path: Path) -> None:
         """Write the file; one of that name is replaced only once the new one is on the disk."""
         tensors = {f"weights.{i}": w.cpu().contiguous() for i, w in enumerate(self.weights)}
         header = {"format": FORMAT, "step": str(self.step), "run": json.dumps(self.run)}
+        if self.best is not None:
+            best, *rest = self.best
+            tensors |= {f"best.{i}": w.cpu().contiguous() for i, w in enumerate(best)}
+            header["best"] = json.dumps(rest)
         content = save(tensors | {"generator": self.generator}, header)
         partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,8 +85,12 @@ class Checkpoint:
                 f"{path} is a checkpoint of another run: its {key} is {saved.get(key)}, not "
                 f"{wanted.get(key)}; give the same arguments, or resume=False to start anew"
             )
-        weights = [tensors[f"weights.{i}"] for i in range(len(tensors) - 1)]
-        return cls(int(header["step"]), weights, tensors["generator"], saved)
+
+        def numbered(name: str) -> list[Tensor]:
+            return [tensors[f"{name}.{i}"] for i in range(sum(t.startswith(name) for t in tensors))]
+
+        best = (numbered("best"), *json.loads(header["best"])) if "best" in header else None
+        return cls(int(header["step"]), numbered("weights"), tensors["generator"], saved, best)
 
 
 def fingerprint(tensors: list[Tensor]) -> str:

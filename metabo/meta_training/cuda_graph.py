@@ -47,7 +47,7 @@ class _Graph:
         return Adapted([w.clone() for w in self._output.layers], self._output.losses.clone())
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)  # one for training, one for looks at held-out tasks
 def _capture(
     shapes: tuple[tuple[int, ...], ...],
     activation: str,

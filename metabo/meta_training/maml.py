@@ -16,7 +16,7 @@ from torch.func import grad, vmap
 
 from metabo.meta_training.autograd_loop import descend
 from metabo.meta_training.learner import Learner
-from metabo.meta_training.outer_loop import Displacement, MetaGradient
+from metabo.meta_training.meta_gradient import Displacement, MetaGradient
 
 
 def _maml(

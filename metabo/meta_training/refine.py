@@ -38,7 +38,7 @@ class RefineSettings:
         patience: Stop after so many looks at the held-out tasks without a gain.
     """
 
-    steps: int = 500
+    steps: int = 800
     step_size: float = 0.01
     feature_step_size: float = 0.006
     tasks_per_step: int = 64

@@ -12,16 +12,17 @@ import torch
 from torch import Tensor
 
 from metabo.meta_training.autograd_loop import Loss
+from metabo.meta_training.held_out import HeldOut
 from metabo.meta_training.learner import Learner
-from metabo.meta_training.outer_loop import (
+from metabo.meta_training.meta_gradient import (
     Displacement,
     DivergedError,
     MetaGradient,
-    Network,
     OuterLoopSettings,
-    meta_learn,
 )
+from metabo.meta_training.outer_loop import meta_learn
 from metabo.meta_training.records import Records
+from metabo.meta_training.run import Network
 from metabo.tasks.task import TaskBatch
 
 __all__ = ["REPTILE", "DivergedError", "ReptileSettings", "reptile"]
@@ -42,6 +43,7 @@ def reptile(
     device: torch.device | str = "auto",
     progress: bool = True,
     records: Records | None = None,
+    held_out: HeldOut | None = None,
 ) -> Network:
     r"""Meta-train a network on tasks with batched Reptile (Algorithm 2 of [Nichol2018]_).
 
@@ -55,9 +57,12 @@ def reptile(
         seed: Decides every draw: the same seed gives the same result on the same machine.
         loss: From outputs `b x 1` and observations `b` to a number; mean squared error if None. A
             loss or a module of your own runs through autograd, several times slower.
-        device: "auto" is CUDA where there is one.
+        device: "auto" is CUDA where there is one. Its products are float32 unless PyTorch's own
+            switch, `torch.set_float32_matmul_precision`, allows TF32 ("high") or bfloat16
+            ("medium"); set it before the first call.
         progress: Whether to show a bar, with the loss and the time left, on the standard error.
         records: Checkpoints to resume from, and the training curve; none by default.
+        held_out: Tasks to stop by: the weights that serve them best are returned, not the last.
 
     Returns:
         The meta-trained network, where `network` was and of its precision.
@@ -78,6 +83,7 @@ def reptile(
         device=device,
         progress=progress,
         records=records,
+        held_out=held_out,
     )
 
 

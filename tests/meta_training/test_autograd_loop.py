@@ -9,7 +9,8 @@ from torch import nn
 from metabo.meta_training.autograd_loop import adapt_weights, descend, task_loss
 from metabo.meta_training.inner_loop import adapt
 from metabo.meta_training.learner import choose_learner
-from metabo.meta_training.outer_loop import OuterLoopSettings, meta_learn
+from metabo.meta_training.meta_gradient import OuterLoopSettings
+from metabo.meta_training.outer_loop import meta_learn
 from metabo.meta_training.reptile import REPTILE
 from metabo.network import MLP
 from metabo.tasks.task import TaskBatch

@@ -7,8 +7,8 @@ import torch
 
 from metabo.meta_training.cuda_graph import adapt_by_graph
 from metabo.meta_training.inner_loop import adapt_layers
-from metabo.meta_training.outer_loop import _Run
 from metabo.meta_training.reptile import REPTILE, ReptileSettings
+from metabo.meta_training.run import Run
 from metabo.network import MLP
 from metabo.tasks.task import TaskBatch
 
@@ -34,7 +34,7 @@ def test_an_outer_step_does_not_wait_for_the_device():
     X = torch.rand(10, 8, 1)
     batch = TaskBatch(X, torch.sin(4 * X.squeeze(-1)), torch.full((10,), 8))
     settings = ReptileSettings(outer_steps=4, tasks_per_step=5, inner_steps=3)
-    run = _Run(REPTILE, batch, MLP(1, (8,)), settings, 0, None, torch.device("cuda", 0))
+    run = Run(REPTILE, batch, MLP(1, (8,)), settings, 0, None, torch.device("cuda", 0))
     run.advance()  # captures the graph
     torch.cuda.set_sync_debug_mode("error")
     try:

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from metabo.meta_training.learner import choose_learner
 from metabo.meta_training.maml import FIRST_ORDER_MAML, MAML
-from metabo.meta_training.outer_loop import OuterLoopSettings, meta_learn
+from metabo.meta_training.meta_gradient import OuterLoopSettings
+from metabo.meta_training.outer_loop import meta_learn
 from metabo.meta_training.reptile import REPTILE
 from metabo.network import MLP, stacked_output
 from metabo.tasks.task import TaskBatch
