@@ -62,7 +62,12 @@ def table(summary: pd.DataFrame, title: str, counts: Sequence[int] | None = None
         counts: The n to show; default all.
     """
     runs = summary["runs"].max()
-    result = Table(title=f"{title}\n(mean of {runs} runs)", title_justify="left", box=SIMPLE)
+    result = Table(
+        title=f"{title}\n(mean of {runs} runs)",
+        title_justify="left",
+        box=SIMPLE,
+        collapse_padding=True,
+    )
     means = summary.pivot(index="method", columns="n", values="mean")
     counts = [n for n in counts or means.columns if n in means.columns]
     result.add_column("n observations", no_wrap=True)
