@@ -30,7 +30,7 @@ class _Graph:
         self._inputs = inputs
         *start, X, Y = inputs
         # cuBLAS sets itself up on first use, which must not be captured; on a stream of its own.
-        side = torch.cuda.Stream(X.device)  # type: ignore[no-untyped-call]
+        side = torch.cuda.Stream(X.device)
         side.wait_stream(torch.cuda.current_stream(X.device))
         with torch.cuda.stream(side):
             adapt_layers(start, activation, X, Y, step_size)

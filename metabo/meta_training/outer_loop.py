@@ -19,7 +19,7 @@ from metabo.meta_training.held_out import HeldOut
 from metabo.meta_training.meta_gradient import MetaGradient, OuterLoopSettings
 from metabo.meta_training.progress import progress_bar
 from metabo.meta_training.records import Curve, Records
-from metabo.meta_training.run import Network, Run
+from metabo.meta_training.run import Network, Run, with_weights
 from metabo.network import MLP
 from metabo.tasks.task import TaskBatch
 
@@ -38,11 +38,12 @@ def meta_learn(
     held_out: HeldOut | None = None,
 ) -> Network:
     """Meta-train a copy of `network`; arguments and errors as in `reptile`."""
-    if isinstance(network, MLP) and tasks.X.shape[-1] != network.num_inputs:
-        raise ValueError(
-            f"the tasks have {tasks.X.shape[-1]} encoded inputs "
-            f"but the network takes {network.num_inputs}"
-        )
+    for name, batch in {"tasks": tasks, "held-out tasks": held_out and held_out.tasks}.items():
+        if batch and isinstance(network, MLP) and batch.X.shape[-1] != network.num_inputs:
+            raise ValueError(
+                f"the {name} have {batch.X.shape[-1]} encoded inputs "
+                f"but the network takes {network.num_inputs}"
+            )
     records = records or Records()
     run = Run(algorithm, tasks, network, settings, seed, loss, choose_device(device), held_out)
     if records.resume:

@@ -98,6 +98,7 @@ def test_the_curve_has_a_row_for_every_step(tmp_path):
     assert [int(row["outer_step"]) for row in rows] == list(range(1, 31))
     assert float(rows[-1]["loss_before"]) < float(rows[0]["loss_before"])
     assert all(float(row["seconds"]) >= 0 for row in rows)
+    assert {row["held_out_loss"] for row in rows} == {""}
 
 
 def test_resuming_needs_a_file():
@@ -105,6 +106,15 @@ def test_resuming_needs_a_file():
         Records(resume=True)
     with pytest.raises(ValueError, match="every must be at least 1"):
         Records(every=0)
+
+
+def test_several_runs_have_records_of_their_own(tmp_path):
+    records = Records(tmp_path / "a" / "run.safetensors", every=3, curve=tmp_path / "curve.csv")
+    named = records.named("fold2")
+    assert named.checkpoint == tmp_path / "a" / "run-fold2.safetensors"
+    assert named.curve == tmp_path / "curve-fold2.csv"
+    assert named.tensorboard is None
+    assert named.every == 3
 
 
 if __name__ == "__main__":
