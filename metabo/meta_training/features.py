@@ -8,8 +8,12 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from metabo.meta_training.maml import FIRST_ORDER_MAML, MAML
+from metabo.meta_training.meta_gradient import OuterLoopSettings
+from metabo.meta_training.outer_loop import meta_learn
+from metabo.meta_training.records import Records
 from metabo.meta_training.refine import Refined, RefineSettings, refine
-from metabo.meta_training.reptile import ReptileSettings, reptile
+from metabo.meta_training.reptile import REPTILE, ReptileSettings
 from metabo.mixture import HeadPrior, Remainder
 from metabo.network import MLP
 from metabo.tasks.task import TaskBatch
@@ -17,6 +21,7 @@ from metabo.tasks.task import TaskBatch
 _FEW = 16  # with fewer tasks features are not refined, and every task is left out once
 _MANY = 200  # with fewer tasks frozen features compete with refined ones
 _MAX_FOLDS = 8
+_ALGORITHMS = {algorithm.name: algorithm for algorithm in (REPTILE, FIRST_ORDER_MAML, MAML)}
 
 
 @dataclass(frozen=True)
@@ -26,14 +31,24 @@ class FeatureSettings:
     Attributes:
         hidden: The widths of its hidden layers.
         activation: As in `MLP`.
-        reptile: The outer and the inner loop.
+        algorithm: "Reptile" or, to compare with it, "first-order MAML" or "MAML".
+        reptile: Its outer and inner loop; if None, what follows starts from random weights.
         refine: What follows; not used with fewer than 16 tasks.
     """
 
     hidden: tuple[int, ...] = (32, 32, 32)
     activation: str = "tanh"
-    reptile: ReptileSettings = field(default_factory=lambda: ReptileSettings(outer_steps=150))
+    algorithm: str = "Reptile"
+    reptile: OuterLoopSettings | None = field(
+        default_factory=lambda: ReptileSettings(outer_steps=150)
+    )
     refine: RefineSettings = field(default_factory=RefineSettings)
+
+    def __post_init__(self) -> None:
+        if self.algorithm not in _ALGORITHMS:
+            raise ValueError(
+                f"algorithm must be one of {', '.join(_ALGORITHMS)}; got {self.algorithm!r}"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,14 +90,23 @@ def train_features(
     *,
     seed: int,
     progress: bool,
+    records: Records | None = None,
 ) -> Features:
     """Train a network on tasks (X encoded, Y scaled), refined if they are many."""
     generator = torch.Generator().manual_seed(seed)
-    start = MLP(tasks.X.shape[-1], settings.hidden, settings.activation, generator=generator)
-    loop = replace(
-        settings.reptile, tasks_per_step=min(settings.reptile.tasks_per_step, len(tasks))
-    )
-    network = reptile(tasks, start, loop, seed=seed, device=tasks.Y.device, progress=progress)
+    network = MLP(tasks.X.shape[-1], settings.hidden, settings.activation, generator=generator)
+    if settings.reptile is not None:
+        tasks_per_step = min(settings.reptile.tasks_per_step, len(tasks))
+        network = meta_learn(
+            _ALGORITHMS[settings.algorithm],
+            tasks,
+            network,
+            replace(settings.reptile, tasks_per_step=tasks_per_step),
+            seed=seed,
+            device=tasks.Y.device,
+            progress=progress,
+            records=records,
+        )
     network = network.to(tasks.Y.device, torch.float64).requires_grad_(False)
     if held_out is None or len(tasks) + len(held_out) < _FEW:
         return _unrefined(network, tasks)

@@ -27,6 +27,7 @@ from metabo.meta_training.heads import (
 from metabo.meta_training.levels import without_levels
 from metabo.meta_training.outer_loop import choose_device
 from metabo.meta_training.provenance import software
+from metabo.meta_training.records import Records
 from metabo.mixture import Mixture
 from metabo.network import MLP
 from metabo.prior import Prior
@@ -72,6 +73,7 @@ def meta_train(
     settings: MetaTrainSettings = MetaTrainSettings(),
     device: torch.device | str = "auto",
     progress: bool = True,
+    records: Records | None = None,
 ) -> Prior:
     """Meta-train a Prior: Reptile, refinement of the features, the mixture over heads.
 
@@ -84,9 +86,12 @@ def meta_train(
         settings: Numbers of tasks and steps, and step sizes.
         device: "auto" is CUDA where there is one. The Prior comes back on the CPU.
         progress: Whether to show what is being done, and the time left, on the standard error.
+        records: Checkpoints to resume Reptile from, and its training curve. Where several networks
+            are trained, each has its own: the part of the tasks that it sees is added to the names.
 
     Raises:
         DivergedError: If Reptile's inner loop stops being finite.
+        CheckpointError: If a checkpoint to resume from is broken or of another run.
     """
     started = time.perf_counter()
     is_table = isinstance(family, TableFamily)
@@ -96,7 +101,7 @@ def meta_train(
     tasks = TaskBatch(family.space.encode(raw.X), (raw.Y - offset) / scale * raw.mask, raw.counts)
     tasks = tasks.to(choose_device(device))
     ways = [False, True] if is_table and len(tasks) > 1 else [False]
-    fits = [_Way(tasks, levels, settings, seed, progress).fit() for levels in ways]
+    fits = [_Way(tasks, levels, settings, seed, progress, records).fit() for levels in ways]
     best = max(fits, key=lambda fit: fit.evidence)
     return Prior(
         network=best.network.to("cpu"),
@@ -134,13 +139,14 @@ class _Way:
     settings: MetaTrainSettings
     seed: int
     progress: bool
+    records: Records | None
 
     def fit(self) -> _Fit:
         """Fit, the size and the remainder chosen on left-out tasks."""
         heads = self.settings.heads
         groups = left_out(len(self.tasks), torch.Generator().manual_seed(self.seed))
         # A single task cannot be left out: it is judged by itself, and the broad share is large.
-        folds = [self._fold(group) for group in groups] or [self._everything([])]
+        folds = [self._fold(i, group) for i, group in enumerate(groups)] or [self._everything([])]
         remainder, head_scale = fit_left_out_remainder(folds, heads)
         evidence: dict[int, Tensor] = {}
         for fold in folds:
@@ -168,22 +174,30 @@ class _Way:
             },
         )
 
-    def _fold(self, group: Tensor) -> Fold:
+    def _fold(self, number: int, group: Tensor) -> Fold:
         train = self.tasks.select(complement(group, len(self.tasks)))
         held_out = self.tasks.select(group)
-        return Fold(self._features(train, held_out), train, held_out, self.levels)
+        features = self._features(train, held_out, f"fold{number}")
+        return Fold(features, train, held_out, self.levels)
 
     def _everything(self, folds: list[Fold]) -> Fold:
         """All tasks; the features of the only fold, which left-out tasks stopped, or new ones."""
-        features = folds[0].features if len(folds) == 1 else self._features(self.tasks, None)
+        features = folds[0].features if len(folds) == 1 else self._features(self.tasks, None, "all")
         return Fold(features, self.tasks, self.tasks, self.levels)
 
-    def _features(self, train: TaskBatch, held_out: TaskBatch | None) -> Features:
+    def _features(self, train: TaskBatch, held_out: TaskBatch | None, name: str) -> Features:
         if self.levels:
             train = without_levels(train)
             held_out = None if held_out is None else without_levels(held_out)
-        settings = self.settings.features
-        return train_features(train, held_out, settings, seed=self.seed, progress=self.progress)
+            name = f"levels-{name}"
+        return train_features(
+            train,
+            held_out,
+            self.settings.features,
+            seed=self.seed,
+            progress=self.progress,
+            records=self.records and self.records.named(name),
+        )
 
 
 def _smallest_good(evidence: dict[int, Tensor]) -> int:
