@@ -63,8 +63,7 @@ class Optimizer:
         self._Y = torch.empty(0, 1, dtype=torch.float64)
 
     def _sign_objective(self) -> Objective | None:
-        """The Prior models larger-is-better; only a user who wants the opposite needs an
-        objective."""
+        """An objective for a user who wants the opposite of what the Prior was trained for."""
         if self.minimize == self.prior.minimize:
             return None
         return lambda Y, X: -Y.squeeze(-1)
@@ -197,7 +196,7 @@ class _InUnitCube(AcquisitionFunction):
         super().__init__(acquisition.model)
         self.acquisition, self.space = acquisition, space
 
-    @t_batch_mode_transform()
+    @t_batch_mode_transform()  # type: ignore[arg-type]
     def forward(self, U: Tensor) -> Tensor:
         return self.acquisition(self.space.from_unit(U))
 

@@ -14,6 +14,7 @@ from metabo.network import MLP
 from metabo.prior import Prior
 from metabo.space import InputSpace
 
+
 def _network(num_inputs: int, width: int = 6, seed: int = 0) -> MLP:
     return MLP(num_inputs, (8, width), generator=torch.Generator().manual_seed(seed)).double()
 

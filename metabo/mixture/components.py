@@ -46,7 +46,14 @@ class Mixture:
 
     @property
     def num_components(self) -> int:
+        """C."""
         return self.log_weights.shape[0]
+
+    @property
+    def mean_head(self) -> Tensor:
+        """The mean head of the family, `p`: the broad components are left out."""
+        family = ~self.is_broad
+        return self.log_weights[family].softmax(-1) @ self.means[family]
 
     @cached_property
     def _distinct_lengthscales(self) -> tuple[Tensor, Tensor]:
@@ -86,6 +93,7 @@ class Mixture:
         return Mixture(**tensors)
 
     def to(self, device: torch.device | str) -> Mixture:
+        """A copy on another device."""
         return Mixture(**{name: value.to(device) for name, value in self.tensors().items()})
 
     def tensors(self) -> dict[str, Tensor]:

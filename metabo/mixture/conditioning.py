@@ -107,14 +107,15 @@ class ConditionedMixture:
         return Prediction(means, variances, self.mixture, points, explained)
 
     def leave_one_out(self) -> tuple[Tensor, Marginals]:
-        r"""What the other n - 1 observations say of each one, in closed form [Rasmussen2006]_ (5.12).
+        r"""What the other n - 1 observations say of each one [Rasmussen2006]_ (equation 5.12).
 
         With :math:`\alpha = (K + \sigma^2 I)^{-1} (y - \mu)` and :math:`v_i` the reciprocal of that
-        inverse's diagonal, observation i given the others is :math:`N(y_i - \alpha_i v_i, v_i)`; its
-        density is taken out of the weights.
+        inverse's diagonal, observation i given the others is :math:`N(y_i - \alpha_i v_i, v_i)`;
+        its density is taken out of the weights.
 
         Returns:
-            The log weights, `... x n x C`, and the noisy observations' Gaussians, `... x n x C x 1`.
+            The log weights, `... x n x C`, and the noisy observations' Gaussians,
+            `... x n x C x 1`.
         """
         identity = torch.eye(self._factor.shape[-1]).to(self._factor)
         inverse = torch.linalg.solve_triangular(self._factor, identity, upper=False)
@@ -123,9 +124,7 @@ class ConditionedMixture:
         observed = self.mixture.mean(self._points[0]) + (self._factor @ self._residual).squeeze(-1)
         density = -0.5 * (gap.square() / variances + (2 * math.pi * variances).log())
         log_weights = (self.log_weights.unsqueeze(-1) - density).mT.log_softmax(-1)
-        return log_weights, Marginals(
-            (observed - gap).mT.unsqueeze(-1), variances.mT.unsqueeze(-1)
-        )
+        return log_weights, Marginals((observed - gap).mT.unsqueeze(-1), variances.mT.unsqueeze(-1))
 
     def likely(self, keep: float = 1e-9) -> ConditionedMixture:
         """Without the components whose posterior probability is below `keep` in every batch."""

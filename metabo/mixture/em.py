@@ -60,6 +60,7 @@ class HeadStatistics:
 
     @property
     def num_tasks(self) -> int:
+        """T."""
         return self.energy.shape[0]
 
     @classmethod
@@ -90,11 +91,12 @@ class HeadStatistics:
         columns = torch.linalg.solve_triangular(factor, columns, upper=False)
         white, y = columns[..., :-1], columns[..., -1:]
         log_determinant = 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        constant = mask.sum(-1) * math.log(2 * math.pi)
+        constant = mask.sum(-1).to(targets) * math.log(2 * math.pi)
         energy = y.square().sum((-1, -2)) + log_determinant + constant
         return cls(white.mT @ white, (white.mT @ y).squeeze(-1), energy)
 
     def select(self, index: Tensor) -> HeadStatistics:
+        """Those of the tasks at `index`."""
         return HeadStatistics(self.precision[index], self.projection[index], self.energy[index])
 
     def shifted(self, mean: Tensor, root: Tensor) -> HeadStatistics:

@@ -61,7 +61,7 @@ def log_likelihood(
     deviation = ((tasks.targets - tasks.features @ tasks.mean) * tasks.mask).unsqueeze(-1)
     white = torch.linalg.solve_triangular(factor, deviation, upper=False)
     log_determinant = 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-    constant = tasks.mask.sum(-1) * math.log(2 * math.pi)
+    constant = tasks.mask.sum(-1).to(deviation) * math.log(2 * math.pi)
     return -0.5 * (white.square().sum((-1, -2)) + log_determinant + constant)
 
 
@@ -94,7 +94,9 @@ def fit_remainder(
         pull = sum(
             (p - p0.log()).square().sum() for p, p0 in zip(parameters, _values(start), strict=True)
         )
-        likelihood = sum(log_likelihood(fold, current, head.exp()).sum() for fold in folds)
+        likelihood = torch.stack(
+            [log_likelihood(f, current, head.exp()).sum() for f in folds]
+        ).sum()
         loss = (0.5 * pull / 9 - likelihood) / count
         optimizer.zero_grad()
         loss.backward()

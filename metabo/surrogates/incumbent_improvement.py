@@ -62,9 +62,10 @@ class LogIncumbentImprovement(AcquisitionFunction):
         seed: int = 0,
     ) -> None:
         super().__init__(model)
-        self.conditioned = model.conditioned.likely()
+        self.conditioned, self.encode = model.conditioned.likely(), model.encode
+        self.offset, self.scale = model.prior.output_offset, model.prior.output_scale
         self.objective = objective
-        engine = SobolEngine(2, scramble=True, seed=seed)  # type: ignore[no-untyped-call]
+        engine = SobolEngine(2, scramble=True, seed=seed)
         uniform = engine.draw(_NUM_DRAWS, dtype=torch.float64).clamp(1e-6, 1 - 1e-6)
         self.draws = torch.special.ndtri(uniform).to(model.train_targets.device)
         X = model.train_inputs[0] if X_evaluated is None else X_evaluated
@@ -73,7 +74,7 @@ class LogIncumbentImprovement(AcquisitionFunction):
             with torch.no_grad():
                 self.incumbent = X[self.expected(X.unsqueeze(-2)).argmax()][None]
 
-    @t_batch_mode_transform(expected_q=1)
+    @t_batch_mode_transform(expected_q=1)  # type: ignore[arg-type]
     def forward(self, X: Tensor) -> Tensor:
         """The logarithm of the expected improvement, `b`, at `b x 1 x d`."""
         if len(self.incumbent) == 0:
@@ -115,14 +116,13 @@ class LogIncumbentImprovement(AcquisitionFunction):
         return ((weights * improvement).sum(0) + _FLOOR).log()
 
     def _predict(self, points: Tensor) -> Prediction:
-        return self.conditioned.predict(*self.model.prior.encode(points.double()))
+        return self.conditioned.predict(*self.encode(points))
 
     def _to_user(self, values: Tensor) -> Tensor:
-        return self.model.prior.output_offset + self.model.prior.output_scale * values
+        return self.offset + self.scale * values
 
     def _value(self, values: Tensor, X: Tensor) -> Tensor:
-        """The objective, `C x b x S`, of responses `C x b x S` in model units at X `b x 1 x
-        d`."""
+        """The objective, `C x b x S`, of such responses in model units at X `b x 1 x d`."""
         assert self.objective is not None
         responses = self._to_user(values).movedim(-1, 0)  # S x C x b
         points = X.squeeze(-2).expand(*responses.shape, X.shape[-1])

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class MixtureMembers(Model):
-    """S equally likely Gaussian processes, so many of each component that they stand for its weight.
+    """S equally likely Gaussian processes, of each component as many as its weight asks for.
 
     BoTorch evaluates an acquisition function on every member and averages the values. So one in
     closed form, which is exact for a Gaussian, is exact for the mixture too, up to the rounding of
@@ -43,14 +43,17 @@ class MixtureMembers(Model):
 
     @property
     def num_outputs(self) -> int:
+        """One."""
         return 1
 
     @property
     def batch_shape(self) -> Size:
+        """`S`, as BoTorch has it for an ensemble."""
         return Size([len(self._index)])
 
     @property
     def train_inputs(self) -> tuple[Tensor]:
+        """Those of the model."""
         return self.model.train_inputs
 
     def posterior(

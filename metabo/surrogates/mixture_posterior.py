@@ -58,10 +58,12 @@ class MixturePosterior(Posterior):
 
     @property
     def device(self) -> torch.device:
+        """Where the tensors are."""
         return self.means.device
 
     @property
     def dtype(self) -> torch.dtype:
+        """Of what is returned."""
         return self._dtype
 
     @property
@@ -99,7 +101,7 @@ class MixturePosterior(Posterior):
 
     @property
     def distribution(self) -> MultivariateNormal:
-        """The one Gaussian with the mixture's mean and covariance, for what cannot use a mixture."""
+        """The one Gaussian with the mixture's moments, for what cannot use a mixture."""
         return MultivariateNormal(self.mean.squeeze(-1), self.covariance_matrix)
 
     @property
@@ -123,8 +125,7 @@ class MixturePosterior(Posterior):
         )
 
     def cdf(self, value: Tensor) -> Tensor:
-        """The probability, `... x q x 1`, that the output is at most `value` (`... x q x
-        1`)."""
+        """The probability that the output is at most `value`; both are `... x q x 1`."""
         value = value.to(self.means).squeeze(-1).unsqueeze(-2)
         below = torch.special.ndtr((value - self.means) / self.variances.sqrt())
         return (self.weights.unsqueeze(-1) * below).sum(-2).unsqueeze(-1).to(self._dtype)
@@ -154,8 +155,7 @@ class MixturePosterior(Posterior):
         return self.log_density(value).exp()
 
     def log_density(self, value: Tensor) -> Tensor:
-        """The logarithm of the marginal density, `... x q x 1`, at `value` (`... x q x
-        1`)."""
+        """The logarithm of the marginal density at `value`; both are `... x q x 1`."""
         value = value.to(self.means).squeeze(-1).unsqueeze(-2)
         energy = (value - self.means).square() / self.variances + self.variances.log()
         joint = self.log_weights.unsqueeze(-1) - 0.5 * (energy + math.log(2 * math.pi))
@@ -169,10 +169,12 @@ class MixturePosterior(Posterior):
 
     @property
     def base_sample_shape(self) -> Size:
+        """`... x q x 1`."""
         return Size([*self._batch, self.means.shape[-1], 1])
 
     @property
     def batch_range(self) -> tuple[int, int]:
+        """All but the last two dimensions, which share base samples."""
         return (0, -2)
 
     def _extended_shape(self, sample_shape: Size = Size()) -> Size:  # noqa: B008

@@ -7,14 +7,10 @@ from typing import Any, Self
 
 import torch
 from botorch.acquisition.objective import PosteriorTransform, ScalarizedPosteriorTransform
-from botorch.exceptions.errors import (
-    BotorchTensorDimensionError,
-    InputDataError,
-    UnsupportedError,
-)
+from botorch.exceptions.errors import UnsupportedError
 from botorch.models.model import FantasizeMixin, Model
-from botorch.models.transforms.input import InputStandardize, InputTransform, Normalize
-from botorch.models.transforms.outcome import OutcomeTransform, Standardize
+from botorch.models.transforms.input import InputTransform
+from botorch.models.transforms.outcome import OutcomeTransform
 from botorch.posteriors import Posterior
 from botorch.sampling.base import MCSampler
 from botorch.utils.datasets import SupervisedDataset
@@ -29,21 +25,23 @@ from metabo.mixture import ConditionedMixture, Mixture, condition
 from metabo.prior import Prior
 from metabo.surrogates.mixture_members import MixtureMembers
 from metabo.surrogates.mixture_posterior import MixturePosterior
+from metabo.surrogates.training_data import check_training_data, refuse_learned_scales
 
 
 class MixturePriorGP(Model, GP, FantasizeMixin):
     """A BoTorch model whose posterior is exact and in closed form; nothing is fitted on the task.
 
-    Use it where you would use `SingleTaskGP`. Its posterior is a mixture: acquisition functions that
-    work with samples see it whole, and those in closed form do with `members()`, or else take it for
-    the one Gaussian with its moments (`posterior(X).distribution`). n = 0 is allowed: then the
-    posterior is the prior. In a `ModelList` it stays a mixture; a `ModelListGP` takes its moments.
+    Use it where you would use `SingleTaskGP`. Its posterior is a mixture: acquisition functions
+    that work with samples see it whole, and those in closed form do with `members()`, or else take
+    it for the one Gaussian with its moments (`posterior(X).distribution`). n = 0 is allowed: then
+    the posterior is the prior. In a `ModelList` it stays a mixture; a `ModelListGP` takes its
+    moments.
 
     The Prior knows the scales of X and Y, which must not be learned anew from a handful of
-    observations. So `Normalize`, `InputStandardize` and `Standardize` are refused. A fixed transform
-    is welcome where the Prior was trained on transformed columns: an input transform leads to the
-    Prior's units (as `Normalize(..., reverse=True)` does from the unit cube), an outcome transform
-    (as `Log`) likewise.
+    observations. So `Normalize`, `InputStandardize` and `Standardize` are refused. A fixed
+    transform is welcome if it leads to the Prior's units: an input transform such as
+    `Normalize(..., reverse=True)` from the unit cube, an outcome transform such as `Log` where the
+    Prior was trained on logarithms.
 
     Args:
         train_X: `batch_shape x n x d`, in the user's units; a categorical input is its index.
@@ -71,15 +69,15 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
         outcome_transform: OutcomeTransform | None = None,
     ) -> None:
         super().__init__()
-        _refuse_learned_scales(input_transform)
-        _refuse_learned_scales(outcome_transform)
-        _check(train_X, train_Y, train_Yvar)
+        refuse_learned_scales(input_transform)
+        refuse_learned_scales(outcome_transform)
+        check_training_data(train_X, train_Y, train_Yvar)
         if input_transform is not None:
             self.input_transform = input_transform.to(train_X).eval()
         if outcome_transform is not None:
             train_Y, train_Yvar = outcome_transform(train_Y, train_Yvar, X=train_X)
             self.outcome_transform = outcome_transform.eval()
-            _check(train_X, train_Y, train_Yvar)
+            check_training_data(train_X, train_Y, train_Yvar)
         prior.space.check(self._preprocess(train_X), name="train_X")
         self._condition(train_X, train_Y, train_Yvar, prior)
         self.eval()
@@ -130,7 +128,7 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
         return self
 
     @classmethod
-    def construct_inputs(
+    def construct_inputs(  # type: ignore[override]
         cls, training_data: SupervisedDataset, *, prior: Prior, **transforms: Any
     ) -> dict[str, Any]:
         """The arguments of the constructor, from a data set and Ax's model options."""
@@ -138,16 +136,17 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
 
     @property
     def num_outputs(self) -> int:
+        """One."""
         return 1
 
     @property
     def batch_shape(self) -> Size:
+        """The batch dimensions of the observations."""
         return self.train_inputs[0].shape[:-2]
 
     @property
     def log_evidence(self) -> Tensor:
-        """The log density, `batch_shape`, of the observations under the Prior, in the user's
-        units."""
+        """The log density, `batch_shape`, of Y under the Prior, in the user's units."""
         count = self.train_targets.shape[-1]
         scale = torch.tensor(self.prior.output_scale, dtype=torch.float64)
         return self.conditioned.log_evidence - count * scale.log()
@@ -158,7 +157,7 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
         of_family = ~self.prior.mixture.is_broad
         return self.conditioned.log_weights[..., of_family].exp().sum(-1)
 
-    def posterior(
+    def posterior(  # type: ignore[override]
         self,
         X: Tensor,
         output_indices: list[int] | None = None,
@@ -184,14 +183,18 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
         if isinstance(posterior, MixturePosterior) and type(posterior_transform) is (
             ScalarizedPosteriorTransform
         ):
-            return posterior.affine(float(posterior_transform.weights), posterior_transform.offset)
+            weight = float(posterior_transform.get_buffer("weights"))
+            return posterior.affine(weight, posterior_transform.offset)
         return posterior_transform(posterior=posterior, X=X)
+
+    def encode(self, X: Tensor) -> tuple[Tensor, Tensor]:
+        """Features and encoded inputs, in double precision, of test points `... x q x d`."""
+        return self.prior.encode(self.transform_inputs(X).double())
 
     def mixture_posterior(
         self, X: Tensor, conditioned: ConditionedMixture, observation_noise: bool | Tensor
     ) -> MixturePosterior:
         """The posterior before transforms, of all components or of some; arguments as above."""
-        features, inputs = self.prior.encode(self.transform_inputs(X).double())
         scale, noise = self.prior.output_scale, None
         if isinstance(observation_noise, Tensor):
             noise = observation_noise.double().squeeze(-1).unsqueeze(-2) / scale**2
@@ -199,7 +202,7 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
             noise = self._noise_of_new(conditioned.mixture)
         return MixturePosterior(
             conditioned.log_weights,
-            conditioned.predict(features, inputs),
+            conditioned.predict(*self.encode(X)),
             noise=noise,
             offset=self.prior.output_offset,
             scale=scale,
@@ -246,8 +249,8 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
         """
         if self.batch_shape or hasattr(self, "outcome_transform"):
             raise UnsupportedError(
-                "members() is for one task at a time, without an outcome transform: build the model "
-                "from n x d observations of the transformed output"
+                "members() is for one task at a time, without an outcome transform: build the "
+                "model from n x d observations of the transformed output"
             )
         return MixtureMembers(self, num_members)
 
@@ -259,8 +262,9 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
         Args:
             X: `batch_shape x n' x d`.
             Y: `batch_shape' x n' x 1`, with at least the batch dimensions of X.
-            noise: `batch_shape' x n' x 1`, known variances, in the outcome transform's units; if None
-                the learned noise, or the mean of the known.
+            noise: `batch_shape' x n' x 1`, known variances, in the outcome transform's units; if
+                None the learned noise, or the mean of the known.
+            kwargs: Not used.
         """
         if hasattr(self, "outcome_transform"):
             Y, _ = self.outcome_transform(Y, X=X)
@@ -292,11 +296,21 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
         observation_noise: Tensor | None = None,
         **kwargs: Any,
     ) -> Self:
+        """The model after observations, `num_fantasies x batch_shape`, that it draws itself.
+
+        Args:
+            X: `batch_shape x n' x d`.
+            sampler: Draws them.
+            observation_noise: Their noise variances, `batch_shape x 1 x 1`; the learned noise, or
+                the mean of the known, if None.
+            kwargs: As of `FantasizeMixin`.
+        """
         if observation_noise is None:
             observation_noise = self._mean_known_noise
         return super().fantasize(X, sampler, observation_noise, **kwargs)
 
     def subset_output(self, idcs: list[int]) -> MixturePriorGP:
+        """The model itself, for `[0]`: it has one output."""
         _check_output_indices(idcs)
         return self
 
@@ -306,36 +320,9 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
 
     def forward(self, X: Tensor) -> MultivariateNormal:
         """The Gaussian with the posterior's moments, for code that calls the model."""
-        return self.posterior(X).distribution
-
-
-def _refuse_learned_scales(transform: torch.nn.Module | None) -> None:
-    for part in () if transform is None else transform.modules():
-        learns = isinstance(part, (InputStandardize, Standardize))
-        if learns or (isinstance(part, Normalize) and not part.reverse):
-            raise UnsupportedError(
-                f"{type(part).__name__} would put its own scale in the place of the Prior's, which "
-                "knows the units that it was trained in: leave it out"
-            )
+        return self.mixture_posterior(X, self._likely, False).distribution
 
 
 def _check_output_indices(indices: list[int] | None) -> None:
     if indices is not None and list(indices) not in ([0], [-1]):
         raise ValueError(f"the model has one output, index 0; got {indices}")
-
-
-def _check(X: Tensor, Y: Tensor, Yvar: Tensor | None) -> None:
-    if X.dim() < 2 or Y.shape != (*X.shape[:-1], 1):
-        raise BotorchTensorDimensionError(
-            "train_X must be batch_shape x n x d and train_Y batch_shape x n x 1; got "
-            f"{tuple(X.shape)} and {tuple(Y.shape)}"
-        )
-    if Yvar is not None and Yvar.shape != Y.shape:
-        raise BotorchTensorDimensionError(
-            f"train_Yvar must have the shape {tuple(Y.shape)} of train_Y; got {tuple(Yvar.shape)}"
-        )
-    if not bool(Y.isfinite().all()):
-        row = tuple((~Y.isfinite()).nonzero()[0].tolist())
-        raise InputDataError(f"train_Y is {Y[row].item()} at {row}: leave failed observations out")
-    if Yvar is not None and not bool((Yvar >= 0).all()):
-        raise InputDataError("train_Yvar has a negative or missing value; it is a variance")

@@ -103,9 +103,7 @@ def test_one_sample_may_come_from_any_component(posterior: MixturePosterior) -> 
     assert len(set(near)) > 1
 
 
-def test_samples_do_not_depend_on_the_place_in_a_batch(
-    prior: Prior, observe: Observe
-) -> None:
+def test_samples_do_not_depend_on_the_place_in_a_batch(prior: Prior, observe: Observe) -> None:
     model = MixturePriorGP(*observe(prior, 2), prior)
     X = prior.space.sample(6, seed=3).reshape(3, 2, 2)
     sampler = SobolQMCNormalSampler(Size([16]), seed=0)
