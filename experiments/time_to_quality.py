@@ -1,0 +1,120 @@
+"""How long must one meta-train until predictions are as good as exact Bayes, but for 10%?
+
+Every way to train the features is given shares of the default number of steps; whatever it leaves,
+the mixture over heads follows, as in `metabo.meta_train`. Error is that on unseen logistic curves.
+
+    python experiments/time_to_quality.py [--smoke] [--seed 0] [--out DIR]
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import typer
+from matplotlib.figure import Figure
+
+from metabo.benchmark import plots
+from metabo.benchmark.cases import logistic_case
+from metabo.benchmark.few_shot import Episode, few_shot
+from metabo.benchmark.methods import Exact, Metabo, Predictor
+from metabo.benchmark.record import write_meta, write_table
+from metabo.benchmark.run import run_rows
+from metabo.meta_training.features import FeatureSettings
+from metabo.meta_training.meta_train import MetaTrainSettings, meta_train
+from metabo.meta_training.refine import RefineSettings
+from metabo.meta_training.reptile import ReptileSettings
+from metabo.tasks import LogisticFamily
+
+OUT = Path(__file__).parent / "results" / "time_to_quality"
+GOOD, AT = 1.1, 8  # times the error of exact Bayes, after so many observations
+_BY_GRADIENT = ReptileSettings(150, outer_step_size=6.0)  # MAML moves the weights by a gradient
+METHODS = {
+    "Reptile": FeatureSettings(),
+    "first-order MAML": FeatureSettings(algorithm="first-order MAML", reptile=_BY_GRADIENT),
+    "MAML": FeatureSettings(algorithm="MAML", reptile=_BY_GRADIENT),
+    "marginal likelihood only": FeatureSettings(reptile=None),
+    "random features": FeatureSettings(reptile=None, refine=RefineSettings(feature_step_size=0.0)),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is run."""
+
+    shares: tuple[float, ...] = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0)  # each a meta-training of its own
+    num_tasks: int = 3000  # to meta-train on
+    episodes: int = 200  # unseen curves to predict
+    counts: tuple[int, ...] = (3, 5, 8, 10)  # from so many observations
+    seeds: int = 3
+    jobs: int = 2  # processes that predict; meta-training has the machine for itself
+
+
+SMOKE = Settings(shares=(0.01, 0.02), num_tasks=60, episodes=2, counts=(8,), seeds=1, jobs=1)
+
+
+def errors(method: Predictor, episodes: list[Episode], settings: Settings) -> pd.Series:
+    """The mean squared error on unseen curves, by n."""
+    cells = [partial(few_shot, "logistic", method, e, settings.counts, seed=0) for e in episodes]
+    return run_rows(cells, label=method.name, jobs=settings.jobs).groupby("n").squared_error.mean()
+
+
+def shortened(features: FeatureSettings, share: float) -> FeatureSettings:
+    """A share of all steps."""
+    loop, refine = features.reptile, features.refine
+    if loop is not None:
+        loop = replace(loop, outer_steps=math.ceil(share * loop.outer_steps))
+    refine = replace(refine, steps=math.ceil(share * refine.steps))
+    return replace(features, reptile=loop, refine=refine)
+
+
+def run_seed(settings: Settings, seed: int) -> pd.DataFrame:
+    """Every method with every share of the steps."""
+    family, case = LogisticFamily(), logistic_case(settings.episodes, 0, seed=seed)
+    episodes = list(case.episodes)
+    exact = errors(Exact(family), episodes, settings)
+    tables = []
+    for name, features in METHODS.items():
+        for share in settings.shares:
+            own = MetaTrainSettings(settings.num_tasks, features=shortened(features, share))
+            prior = meta_train(family, seed=seed, settings=own, device="cpu", progress=False)
+            found = errors(Metabo(prior, f"{name}, {share:g}"), episodes, settings)
+            table = pd.DataFrame({"mse": found, "exact_mse": exact, "ratio": found / exact})
+            seconds = prior.provenance["seconds"]
+            tables.append(table.assign(method=name, share=share, seconds=seconds, seed=seed))
+    return pd.concat(tables).reset_index()
+
+
+def figure_of(means: pd.DataFrame) -> Figure:
+    """The error against the time."""
+    figure = Figure(figsize=(5, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for method, own in means.groupby("method", sort=False):
+        axes.loglog(own["seconds"], own["ratio"], marker=".", label=method)
+    axes.axhline(GOOD, color="black", lw=1, ls=":")
+    axes.set(xlabel="seconds of meta-training", ylabel=f"error / exact Bayes, n = {AT}")
+    axes.legend(fontsize="small")
+    return figure
+
+
+def main(smoke: bool = False, seed: int = 0, out: Path = OUT) -> None:
+    """Run the experiment and write rows.csv, meta.json and a figure."""
+    started = time.perf_counter()
+    settings = SMOKE if smoke else Settings()
+    rows = pd.concat([run_seed(settings, seed + i) for i in range(settings.seeds)])
+    write_table(rows, out / "rows.csv")
+    seconds = time.perf_counter() - started
+    write_meta(out / "meta.json", settings=asdict(settings) | {"seed": seed}, seconds=seconds)
+    means = rows[rows["n"] == AT].groupby(["method", "share"], sort=False).mean(numeric_only=True)
+    plots.save(figure_of(means), out / "time_to_quality.svg")
+    for method, own in means.groupby("method", sort=False):
+        seconds = own.loc[own["ratio"] <= GOOD, "seconds"].min()  # nan: never
+        print(f"{method}: {seconds:.1f} s to {GOOD} of exact Bayes; best {own['ratio'].min():.3f}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
