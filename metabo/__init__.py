@@ -4,7 +4,13 @@ from metabo.meta_training.meta_train import MetaTrainSettings, meta_train
 from metabo.optimizer import Optimizer
 from metabo.prior import Prior, PriorFileError
 from metabo.space import InputSpace, SpaceError
-from metabo.surrogates import LogIncumbentImprovement, MixturePosterior, MixturePriorGP
+from metabo.surrogates import (
+    LogIncumbentImprovement,
+    MixturePosterior,
+    MixturePriorGP,
+    ReptileKernelGP,
+    ReptileMeanGP,
+)
 from metabo.tasks.parametric import FunctionFamily, LogisticFamily, NormalFamily
 from metabo.tasks.tables import TableFamily
 from metabo.tasks.task import Task
@@ -23,6 +29,8 @@ __all__ = [
     "Optimizer",
     "Prior",
     "PriorFileError",
+    "ReptileKernelGP",
+    "ReptileMeanGP",
     "SpaceError",
     "TableFamily",
     "Task",

@@ -10,7 +10,7 @@ import copy
 import json
 import os
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,39 @@ class PriorFileError(ValueError):
     """A file is not a Prior that this version of metabo can read."""
 
 
+@dataclass(frozen=True)
+class PooledKernel:
+    """A Matern-5/2 kernel and noise for all tasks of the family, in model units.
+
+    Attributes:
+        outputscale: The variance.
+        lengthscales: One for each column that the kernel sees, or one for all.
+        noise: The variance of the observation noise.
+    """
+
+    outputscale: float
+    lengthscales: tuple[float, ...]
+    noise: float
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> PooledKernel:
+        """What `asdict` wrote."""
+        return cls(**(data | {"lengthscales": tuple(data["lengthscales"])}))
+
+
+@dataclass(frozen=True)
+class PlainKernels:
+    """What the family's mean function leaves over, for surrogates that are one Gaussian process.
+
+    Attributes:
+        on_inputs: The kernel on the encoded inputs, with a length scale for each.
+        on_features: The kernel on the network's features, with one length scale.
+    """
+
+    on_inputs: PooledKernel
+    on_features: PooledKernel
+
+
 @dataclass(frozen=True, eq=False)
 class Prior:
     """A meta-learned prior over functions of one input space.
@@ -46,6 +79,7 @@ class Prior:
         minimize: Whether the user's output is to be minimised; Y is then its negative.
         provenance: Where the Prior comes from: versions, seed, settings, data, held-out accuracy.
             JSON-able.
+        plain: Kernels for `ReptileMeanGP` and `ReptileKernelGP`.
     """
 
     network: MLP
@@ -55,6 +89,7 @@ class Prior:
     output_scale: float
     minimize: bool = False
     provenance: dict[str, Any] = field(default_factory=dict)
+    plain: PlainKernels | None = None
 
     def __post_init__(self) -> None:
         network = copy.deepcopy(self.network).to(torch.float64).requires_grad_(False).eval()
@@ -78,15 +113,17 @@ class Prior:
 
     def to(self, device: torch.device | str) -> Prior:
         """A copy on another device."""
-        return Prior(
-            network=copy.deepcopy(self.network).to(device),
-            mixture=self.mixture.to(device),
-            space=self.space,
-            output_offset=self.output_offset,
-            output_scale=self.output_scale,
-            minimize=self.minimize,
-            provenance=self.provenance,
-        )
+        network = copy.deepcopy(self.network).to(device)
+        return replace(self, network=network, mixture=self.mixture.to(device))
+
+    @property
+    def plain_kernels(self) -> PlainKernels:
+        """`plain`; a ValueError if there is none."""
+        if self.plain is None:
+            raise ValueError(
+                "this prior has no kernels for a plain surrogate: make it anew with meta_train"
+            )
+        return self.plain
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the Prior to a file; an existing one is replaced only once the new one is complete.
@@ -103,6 +140,7 @@ class Prior:
             "output_scale": self.output_scale,
             "minimize": self.minimize,
             "provenance": self.provenance,
+            "plain": None if self.plain is None else asdict(self.plain),
         }
         tensors = {f"mixture.{name}": value for name, value in self.mixture.tensors().items()}
         tensors |= {f"network.{i}": layer.data for i, layer in enumerate(self.network.layers)}
@@ -160,7 +198,14 @@ class Prior:
             output_scale=float(header["output_scale"]),
             minimize=bool(header["minimize"]),
             provenance=dict(header["provenance"]),
+            plain=_plain_from_json(header.get("plain")),
         )
+
+
+def _plain_from_json(data: dict[str, Any] | None) -> PlainKernels | None:
+    if data is None:
+        return None
+    return PlainKernels(**{name: PooledKernel.from_json(value) for name, value in data.items()})
 
 
 def _check_shapes(mixture: Mixture, network: MLP) -> None:

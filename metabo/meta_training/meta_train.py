@@ -26,11 +26,12 @@ from metabo.meta_training.heads import (
 )
 from metabo.meta_training.levels import without_levels
 from metabo.meta_training.outer_loop import choose_device
+from metabo.meta_training.plain import fit_plain_kernels
 from metabo.meta_training.provenance import software
 from metabo.meta_training.records import Records
 from metabo.mixture import Mixture
 from metabo.network import MLP
-from metabo.prior import Prior
+from metabo.prior import PlainKernels, Prior
 from metabo.tasks.tables import TableFamily
 from metabo.tasks.task import TaskBatch, TaskFamily
 
@@ -63,6 +64,7 @@ class _Fit:
     network: MLP
     mixture: Mixture
     evidence: float
+    plain: PlainKernels
     choices: dict[str, Any]
 
 
@@ -119,6 +121,7 @@ def meta_train(
             "chosen": best.choices,
             "seconds": round(time.perf_counter() - started, 3),
         },
+        plain=best.plain,
     )
 
 
@@ -164,6 +167,7 @@ class _Way:
             network=final.features.network,
             mixture=assemble(last[size], remainder, self.tasks, self.levels),
             evidence=float(evidence[size].mean()),
+            plain=fit_plain_kernels(folds, remainder, heads),
             choices={
                 "levels": self.levels,
                 "num_components": size,
