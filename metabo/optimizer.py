@@ -66,7 +66,8 @@ class Optimizer:
         """An objective for a user who wants the opposite of what the Prior was trained for."""
         if self.minimize == self.prior.minimize:
             return None
-        return lambda Y, X: -Y.squeeze(-1)
+        sign = -1.0 if self.minimize else 1.0
+        return lambda Y, X: sign * Y.squeeze(-1)
 
     @property
     def _sign(self) -> float:

@@ -42,7 +42,7 @@ def _prior(
     space: InputSpace | None = None,
     *,
     num_components: int = 4,
-    broad: bool = False,
+    broad: float = 0.0,
     offset: float = 3.0,
     scale: float = 2.0,
     seed: int = 0,
@@ -51,9 +51,9 @@ def _prior(
     space = InputSpace.from_bounds([[-4.0, 0.0], [4.0, 1.0]]) if space is None else space
     mlp = _network(space.encoded_dim, seed=seed)
     mixture = _mixture(num_components, mlp.num_features, space.encoded_dim, seed)
-    if broad:
+    if broad > 0:
         other = broad_components(mlp.num_features, space.encoded_dim, 0.01)
-        mixture = concatenate([(0.9, mixture), (0.1, other)])
+        mixture = concatenate([(1 - broad, mixture), (broad, other)])
     return Prior(mlp, mixture, space, offset, scale, **settings)
 
 
@@ -79,7 +79,7 @@ def _observations(prior: Prior, n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 @pytest.fixture(scope="session")
 def make_prior() -> Callable[..., Prior]:
-    """A Prior of any size; two inputs, four components and none broad unless asked."""
+    """A Prior of any size; two inputs, four components, and the share of broad ones that is asked for."""
     return _prior
 
 
@@ -91,10 +91,10 @@ def observe() -> Callable[..., tuple[Tensor, Tensor]]:
 @pytest.fixture
 def prior() -> Prior:
     """Two inputs, four components and twelve broad ones."""
-    return _prior(broad=True)
+    return _prior(broad=0.1)
 
 
 @pytest.fixture
 def mixed_prior() -> Prior:
     """A float on a log scale, an integer and a category."""
-    return _prior(_mixed_space(), broad=True)
+    return _prior(_mixed_space(), broad=0.1)

@@ -39,7 +39,7 @@ _FLOOR = 1e-30  # of the expected improvement by draws, so that its logarithm is
 
 
 class LogIncumbentImprovement(AcquisitionFunction):
-    """The logarithm of the expected improvement over the best evaluated point.
+    """The logarithm of the expected improvement over the best evaluated point, in user's units.
 
     Before the first evaluation there is no incumbent: then the value is the objective's
     expectation.
@@ -87,8 +87,8 @@ class LogIncumbentImprovement(AcquisitionFunction):
             return self._by_draws(X, means, variances, shared)
         gain = means[..., 1:] - means[..., :1]
         variance = variances[..., 1:] + variances[..., :1] - 2 * shared
-        deviation = variance.clamp_min(1e-12 * float(variances.max()) + 1e-300).sqrt()
-        log_improvement = deviation.log() + _log_ei_helper(gain / deviation)
+        deviation = variance.clamp_min(1e-12 * variances.detach().max()).sqrt()
+        log_improvement = (self.scale * deviation).log() + _log_ei_helper(gain / deviation)
         return (self.conditioned.log_weights[:, None] + log_improvement).logsumexp(0)
 
     def expected(self, X: Tensor) -> Tensor:
@@ -107,7 +107,9 @@ class LogIncumbentImprovement(AcquisitionFunction):
         first, second = self.draws.T
         deviation = variances[..., :1].sqrt()
         slope = shared / deviation
-        rest = (variances[..., 1:] - slope.square()).clamp_min(0).sqrt()
+        # At the incumbent itself nothing is left; the floor keeps the gradient of the root finite.
+        rest = variances[..., 1:] - slope.square()
+        rest = rest.clamp_min(1e-12 * variances.detach().max()).sqrt()
         here = means[..., :1, None] + deviation.unsqueeze(-1) * first
         there = means[..., 1:, None] + slope.unsqueeze(-1) * first + rest.unsqueeze(-1) * second
         incumbent = self._value(here, self.incumbent.to(X).unsqueeze(0))

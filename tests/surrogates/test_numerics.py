@@ -63,7 +63,7 @@ def test_two_thousand_observations(prior: Prior, observe: Observe, noise: float 
 def test_scales_of_the_prior(
     make_prior: Callable[..., Prior], observe: Observe, scale: float
 ) -> None:
-    prior = make_prior(broad=True, offset=0.3 * scale, scale=scale)
+    prior = make_prior(broad=0.1, offset=0.3 * scale, scale=scale)
     use(MixturePriorGP(*observe(prior, 10), prior))
 
 

@@ -1,0 +1,118 @@
+"""The expected improvement over the incumbent, against brute force."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from botorch.models.transforms.input import Normalize
+from torch import Size, Tensor
+
+from metabo.prior import Prior
+from metabo.surrogates import LogIncumbentImprovement, MixturePriorGP
+
+Observe = Callable[..., tuple[Tensor, Tensor]]
+
+
+@pytest.fixture
+def model(make_prior: Callable[..., Prior], observe: Observe) -> MixturePriorGP:
+    prior = make_prior()
+    return MixturePriorGP(*observe(prior, 3), prior)
+
+
+def monte_carlo(
+    model: MixturePriorGP, X: Tensor, value: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
+    """The improvement of each point over the incumbent, by joint draws of the pair."""
+    seen = model.train_inputs[0]
+    draws = model.posterior(seen).rsample(Size([100_000]))
+    best = seen[value(draws, seen).mean(0).argmax()]
+    pairs = torch.stack([best.expand_as(X), X], -2)
+    values = value(model.posterior(pairs).rsample(Size([100_000])), pairs)
+    return (values[..., 1] - values[..., 0]).clamp_min(0).mean(0)
+
+
+def itself(Y: Tensor, X: Tensor) -> Tensor:
+    return Y.squeeze(-1)
+
+
+def target(Y: Tensor, X: Tensor) -> Tensor:
+    return -(Y.squeeze(-1) - 4.0).abs() - 0.1 * X[..., 0]
+
+
+def test_in_closed_form(model: MixturePriorGP) -> None:
+    torch.manual_seed(0)
+    X = model.prior.space.sample(6, seed=4)
+    found = LogIncumbentImprovement(model)(X.unsqueeze(-2)).exp()
+    torch.testing.assert_close(found, monte_carlo(model, X, itself), rtol=0.03, atol=2e-3)
+
+
+@pytest.mark.parametrize("objective", [itself, target])
+def test_by_draws(model: MixturePriorGP, objective: Callable[[Tensor, Tensor], Tensor]) -> None:
+    torch.manual_seed(0)
+    X = model.prior.space.sample(6, seed=4)
+    acquisition = LogIncumbentImprovement(model, objective=objective)
+    found = acquisition(X.unsqueeze(-2)).exp()
+    expected = monte_carlo(model, X, objective)
+    # 128 quasi-random draws are what the search can afford.
+    torch.testing.assert_close(found, expected, rtol=0.1, atol=0.02)
+
+
+def test_the_incumbent_has_the_best_mean(model: MixturePriorGP) -> None:
+    acquisition = LogIncumbentImprovement(model)
+    mean = model.posterior(model.train_inputs[0]).mean.squeeze(-1)
+    assert torch.equal(acquisition.incumbent[0], model.train_inputs[0][mean.argmax()])
+    elsewhere = model.prior.space.sample(5, seed=9)
+    other = LogIncumbentImprovement(model, X_evaluated=elsewhere).incumbent[0]
+    mean = model.posterior(elsewhere).mean.squeeze(-1)
+    assert torch.equal(other, elsewhere[mean.argmax()])
+
+
+def test_before_the_first_evaluation_it_is_the_expectation(prior: Prior) -> None:
+    X = prior.space.sample(6, seed=4)
+    model = MixturePriorGP(X[:0], X[:0, :1], prior)
+    found = LogIncumbentImprovement(model)(X.unsqueeze(-2))
+    torch.testing.assert_close(found, model.posterior(X).mean.squeeze(-1))
+    torch.manual_seed(0)
+    draws = target(model.posterior(X).rsample(Size([100_000])), X).mean(0)
+    found = LogIncumbentImprovement(model, objective=target)(X.unsqueeze(-2))
+    torch.testing.assert_close(found, draws, rtol=0.05, atol=0.05)
+
+
+def test_nothing_is_gained_at_the_incumbent_itself(model: MixturePriorGP) -> None:
+    acquisition = LogIncumbentImprovement(model)
+    here = acquisition(acquisition.incumbent.unsqueeze(0))
+    assert here.isfinite()
+    assert here < acquisition(model.prior.space.sample(20, seed=4).unsqueeze(-2)).max() - 10
+
+
+def test_gradients(model: MixturePriorGP) -> None:
+    X = model.prior.space.sample(4, seed=4).unsqueeze(-2).requires_grad_()
+    for objective in (None, target):
+        acquisition = LogIncumbentImprovement(model, objective=objective)
+        assert torch.autograd.gradcheck(acquisition, (X,), atol=1e-4, rtol=1e-3)
+        at_data = model.train_inputs[0].unsqueeze(-2).clone().requires_grad_()
+        acquisition(at_data).sum().backward()
+        assert at_data.grad is not None
+        assert at_data.grad.isfinite().all()
+
+
+def test_the_units_of_the_output_only_shift_it(
+    make_prior: Callable[..., Prior], observe: Observe
+) -> None:
+    one, other = make_prior(offset=3.0, scale=2.0), make_prior(offset=3e6, scale=2e6)
+    X, Y = observe(one, 3)
+    points = one.space.sample(5, seed=4).unsqueeze(-2)
+    small = LogIncumbentImprovement(MixturePriorGP(X, Y, one))(points)
+    large = LogIncumbentImprovement(MixturePriorGP(X, 1e6 * Y, other))(points)
+    torch.testing.assert_close(large - small, (large - small)[:1].expand(5))
+
+
+def test_input_transform(model: MixturePriorGP) -> None:
+    prior = model.prior
+    low, high = prior.space.bounds
+    to_units = Normalize(2, bounds=prior.space.bounds, reverse=True)
+    X, Y = model.train_inputs[0], model.train_targets.unsqueeze(-1)
+    inside = MixturePriorGP((X - low) / (high - low), Y, prior, input_transform=to_units)
+    points = prior.space.sample(5, seed=4).unsqueeze(-2)
+    found = LogIncumbentImprovement(inside)((points - low) / (high - low))
+    torch.testing.assert_close(found, LogIncumbentImprovement(model)(points))
