@@ -135,8 +135,7 @@ def broad_components(
     encoded_dim: int,
     noise: float,
     *,
-    level_variance: float = 1.0,
-    outputscales: tuple[float, ...] = (0.1, 0.5, 2.0),
+    outputscales: tuple[float, ...] = (0.02, 0.2, 1.0, 5.0, 50.0),
     lengthscales: tuple[float, ...] = (0.25, 0.6, 1.5, 3.5),
 ) -> Mixture:
     """Ordinary Gaussian processes at the family's scale, for tasks of another family.
@@ -149,18 +148,16 @@ def broad_components(
         num_features: p; the last feature is the constant, whose weight is the unknown level.
         encoded_dim: e.
         noise: The variance of the observation noise.
-        level_variance: The prior variance of the level.
         outputscales: The grid of variances.
         lengthscales: The grid of length scales for one input.
 
     .. [Hvarfner2024] C. Hvarfner, E. O. Hellsten, L. Nardi. Vanilla Bayesian Optimization Performs
-    Great in
-        High Dimensions. arXiv:2402.02229.
+        Great in High Dimensions. arXiv:2402.02229.
     """
     grid = torch.tensor(list(product(outputscales, lengthscales)), dtype=torch.float64)
     count = len(grid)
     roots = torch.zeros(count, num_features, 1, dtype=torch.float64)
-    roots[:, -1, 0] = math.sqrt(level_variance)
+    roots[:, -1, 0] = (1 + grid[:, 0]).sqrt()  # the level is as far off as the function varies
     return Mixture(
         log_weights=torch.full((count,), -math.log(count), dtype=torch.float64),
         means=torch.zeros(count, num_features, dtype=torch.float64),

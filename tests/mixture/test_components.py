@@ -85,12 +85,12 @@ def test_concatenate_shares_the_probability_and_pads_the_roots(
 
 
 def test_broad_components_are_stationary_and_cover_the_grid() -> None:
-    broad = broad_components(4, 2, 0.01, level_variance=2.0, outputscales=(0.5, 2.0))
+    broad = broad_components(4, 2, 0.01, outputscales=(0.5, 2.0))
     assert broad.num_components == 8
     assert bool(broad.is_broad.all())
     torch.testing.assert_close(broad.log_weights.exp().sum(), torch.ones(()).double())
     features = torch.tensor([[9.0, -9.0, 5.0, 1.0], [0.0, 0.0, 0.0, 1.0]], dtype=torch.float64)
-    expected = (2.0 + broad.outputscales)[:, None].expand(-1, 2)
+    expected = (1 + 2 * broad.outputscales)[:, None].expand(-1, 2)
     torch.testing.assert_close(broad.variance(features), expected)
     assert not broad.mean(features).any()
     assert broad.lengthscales[0, 0].item() == pytest.approx(0.25 * 2**0.5)
