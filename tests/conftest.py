@@ -79,7 +79,7 @@ def _observations(prior: Prior, n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 @pytest.fixture(scope="session")
 def make_prior() -> Callable[..., Prior]:
-    """A Prior of any size; two inputs, four components, and the share of broad ones that is asked for."""
+    """A Prior of any size: two inputs, four components and no broad ones unless asked."""
     return _prior
 
 

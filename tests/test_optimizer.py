@@ -150,7 +150,7 @@ class TestCandidates:
     def test_bad_candidates(self, prior: Prior) -> None:
         outside = prior.space.sample(3, seed=2)
         outside[1, 0] = 9.0
-        with pytest.raises(SpaceError, match="candidates, row 1: input 'x1' is 9.0"):
+        with pytest.raises(SpaceError, match=r"candidates, row 1: input 'x1' is 9.0"):
             Optimizer(prior, candidates=outside)
         with pytest.raises(ValueError, match="N > 0"):
             Optimizer(prior, candidates=outside[:0])
@@ -162,7 +162,7 @@ class TestTell:
     @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "1.0", None])
     def test_values_that_are_no_finite_numbers(self, prior: Prior, value: object) -> None:
         optimizer = Optimizer(prior)
-        with pytest.raises(ValueError, match="y .*x1"):
+        with pytest.raises(ValueError, match=r"y .*x1"):
             optimizer.tell({"x1": 0.5, "x2": 0.5}, value)  # type: ignore[arg-type]
         assert len(optimizer) == 0
 

@@ -84,7 +84,7 @@ class TestFile:
         assert repr(loaded) == "Prior(inputs=[x1, x2], components=4, training_tasks=12)"
 
     def test_missing_file(self, tmp_path: Path) -> None:
-        with pytest.raises(FileNotFoundError, match="no prior at .*nowhere"):
+        with pytest.raises(FileNotFoundError, match=r"no prior at .*nowhere"):
             Prior.load(tmp_path / "nowhere")
 
     @pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.5, 0.999])
@@ -108,12 +108,9 @@ class TestFile:
             damaged[position] ^= 1 << (position % 7)
             path.write_bytes(damaged)
             try:
-                loaded = Prior.load(path)
-            except PriorFileError as error:
-                assert str(path) in str(error)
+                assert predictions(Prior.load(path)).shape == expected.shape
+            except PriorFileError:
                 noticed += 1
-            else:
-                assert predictions(loaded).shape == expected.shape
         assert noticed > (8 + length) // 7 // 2
 
     def test_foreign_files(self, prior: Prior, tmp_path: Path) -> None:

@@ -1,0 +1,199 @@
+"""From a family to a Prior."""
+
+import json
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from botorch.fit import fit_gpytorch_mll
+from botorch.models import SingleTaskGP
+from botorch.models.transforms.input import Normalize
+from gpytorch.mlls import ExactMarginalLogLikelihood
+from torch import Tensor
+
+from metabo.meta_training.features import FeatureSettings
+from metabo.meta_training.heads import HeadSettings
+from metabo.meta_training.meta_train import MetaTrainSettings, _pooled_scale, meta_train
+from metabo.meta_training.refine import RefineSettings
+from metabo.meta_training.reptile import ReptileSettings
+from metabo.prior import Prior
+from metabo.space import InputSpace
+from metabo.surrogates import MixturePriorGP
+from metabo.tasks import LogisticFamily, TableFamily
+from metabo.tasks.task import Task, TaskBatch, TaskFamily
+
+TINY = MetaTrainSettings(
+    num_tasks=20,
+    points_per_task=8,
+    features=FeatureSettings(
+        hidden=(8,),
+        reptile=ReptileSettings(outer_steps=5, tasks_per_step=8, inner_steps=3, points_per_step=4),
+        refine=RefineSettings(steps=5),
+    ),
+    heads=HeadSettings(num_components=(1, 2)),
+)
+
+
+def train(family: TaskFamily, settings: MetaTrainSettings = TINY, seed: int = 0) -> Prior:
+    return meta_train(family, seed=seed, settings=settings, device="cpu", progress=False)
+
+
+def predictions(prior: Prior) -> Tensor:
+    X = prior.space.sample(6, seed=1)
+    posterior = MixturePriorGP(X[:2], X[:2, :1] * 0 + prior.output_offset, prior).posterior(X)
+    return torch.cat([posterior.mean, posterior.variance])
+
+
+def table(num_tasks: int, points: int = 6, *, constant: bool = False) -> TableFamily:
+    """Ragged tasks of two inputs: of `points` observations, and one, two ... fewer."""
+    generator = torch.Generator().manual_seed(0)
+    space = InputSpace.from_bounds([[0.0, 0.0], [1.0, 1.0]])
+    tasks = []
+    for t in range(num_tasks):
+        n = max(points - t % 4, 1)
+        X = torch.rand(n, 2, generator=generator).double()
+        Y = (3 * X[:, :1]).sin() + torch.rand(1, generator=generator) * X[:, 1:]
+        tasks.append(Task(f"task {t}", space, X, torch.full_like(Y, 2.5) if constant else Y))
+    return TableFamily(tasks, space)
+
+
+@pytest.mark.parametrize("num_tasks", [1, 2, 3, 20])
+@pytest.mark.parametrize("constant", [False, True])
+def test_tables_of_any_size(num_tasks: int, constant: bool) -> None:
+    family = table(num_tasks, constant=constant)
+    prior = train(family)
+    assert predictions(prior).isfinite().all()
+    assert prior.space == family.space
+    weights = prior.mixture.log_weights.exp()
+    broad = weights[prior.mixture.is_broad].sum().item()
+    assert broad == pytest.approx(max(1 / (num_tasks + 2), 0.01))
+    observations = sum(max(6 - t % 4, 1) for t in range(num_tasks))
+    assert prior.provenance["data"] == {
+        "num_tasks": num_tasks,
+        "num_observations": observations,
+    }
+    if constant:
+        centre = prior.space.sample(1, seed=0)
+        model = MixturePriorGP(centre, torch.full((1, 1), 2.5).double(), prior)
+        assert model.posterior(centre).mean.item() == pytest.approx(2.5, abs=0.1)
+
+
+def test_the_seed_decides() -> None:
+    first, second, other = (train(LogisticFamily(), seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(predictions(first), predictions(second))
+    for name, value in first.mixture.tensors().items():
+        assert torch.equal(value, second.mixture.tensors()[name]), name
+    assert not torch.equal(predictions(first), predictions(other))
+
+
+def test_the_global_generator_is_left_alone() -> None:
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    train(LogisticFamily())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_units_of_the_output_do_not_matter() -> None:
+    generator = torch.Generator().manual_seed(0)
+    space = InputSpace.from_bounds((0.0, 1.0))
+    X = torch.rand(20, 6, 1, generator=generator).double()
+    Y = (3 * X).sin() + torch.rand(20, 1, 1, generator=generator)
+    small, large = (
+        train(TableFamily([Task(str(t), space, X[t], u(Y[t])) for t in range(20)], space))
+        for u in (lambda y: y, lambda y: 1e6 * y - 3e6)
+    )
+    found, expected = predictions(large), predictions(small)
+    torch.testing.assert_close(found[:6], 1e6 * expected[:6] - 3e6, rtol=1e-3, atol=10.0)
+    torch.testing.assert_close(found[6:], 1e12 * expected[6:], rtol=1e-2, atol=0)
+
+
+def test_every_task_counts_the_same_in_the_pooled_scale() -> None:
+    Y = torch.tensor([[1.0, 1.0, 1.0, 1.0], [5.0, 0, 0, 0]]).double()
+    offset, scale = _pooled_scale(TaskBatch(torch.zeros(2, 4, 1).double(), Y, torch.tensor([4, 1])))
+    assert (offset, scale) == (3.0, 2.0)
+    constant = TaskBatch(torch.zeros(2, 4, 1), torch.full((2, 4), 1e-9), torch.tensor([4, 4]))
+    assert _pooled_scale(constant) == (pytest.approx(1e-9), 1.0)
+
+
+def test_a_table_whose_tasks_differ_by_level_is_modelled_so() -> None:
+    generator = torch.Generator().manual_seed(0)
+    space = InputSpace.from_bounds((0.0, 1.0))
+
+    def made(spread: float) -> TableFamily:
+        tasks = []
+        for t in range(24):
+            X = torch.rand(12, 1, generator=generator).double()
+            offset, scale = torch.randn(2, generator=generator).double() * spread
+            Y = offset * 3 + scale.exp() * (6 * X).sin()
+            tasks.append(Task(f"{t}", space, X, Y))
+        return TableFamily(tasks, space)
+
+    # Unrefined features and few of them, or a head would learn the levels itself.
+    settings = replace(TINY, features=replace(TINY.features, hidden=(3,)))
+    assert train(made(1.0), settings).provenance["chosen"]["levels"] is True
+    assert train(made(0.0), settings).provenance["chosen"]["levels"] is False
+
+
+def test_frame_to_minimise_and_mixed_inputs(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {
+            "data": ["a", "b", "c", "d"] * 6,
+            "rate": [10.0 ** -(i % 5) for i in range(24)],
+            "kernel": ["rbf", "linear"] * 12,
+            "loss": [0.1 * (i % 7) for i in range(24)],
+        }
+    )
+    family = TableFamily.from_frame(
+        frame, task="data", inputs=["rate", "kernel"], output="loss", minimize=True
+    )
+    prior = train(family)
+    assert prior.minimize
+    assert prior.output_offset == pytest.approx(-frame.loss.mean())
+    prior.save(tmp_path / "prior")
+    assert torch.equal(predictions(Prior.load(tmp_path / "prior")), predictions(prior))
+
+
+def test_provenance_says_how_to_make_it_again() -> None:
+    prior = train(LogisticFamily(), seed=3)
+    provenance = json.loads(json.dumps(prior.provenance))
+    assert provenance["seed"] == 3
+    assert provenance["data"] == {"num_tasks": 20, "num_observations": 160}
+    assert provenance["settings"]["features"]["reptile"]["outer_steps"] == 5
+    assert provenance["software"]["torch"] == version("torch")
+    assert provenance["chosen"]["num_components"] in (1, 2)
+    assert provenance["chosen"]["noise_sd"] > 0
+    assert provenance["seconds"] > 0
+    assert provenance["family"] == json.loads(json.dumps(LogisticFamily().describe()))
+
+
+@pytest.mark.slow
+def test_few_shot_predictions_beat_a_vanilla_gp() -> None:
+    family = LogisticFamily()
+    settings = MetaTrainSettings(
+        num_tasks=300,
+        points_per_task=20,
+        features=FeatureSettings(
+            reptile=ReptileSettings(outer_steps=40), refine=RefineSettings(steps=150)
+        ),
+    )
+    prior = train(family, settings)
+    grid = torch.linspace(-4, 4, 100).double().unsqueeze(-1)
+    errors: dict[str, list[Tensor]] = {"metabo": [], "vanilla": []}
+    inside = []
+    for task in family.tasks(30, 5, seed=10_000):
+        assert task.function is not None
+        truth = task.function(grid)
+        posterior = MixturePriorGP(task.X, task.Y, prior).posterior(grid)
+        to_unit = Normalize(1, bounds=family.space.bounds)
+        vanilla = SingleTaskGP(task.X, task.Y, input_transform=to_unit)
+        fit_gpytorch_mll(ExactMarginalLogLikelihood(vanilla.likelihood, vanilla))
+        errors["metabo"].append((posterior.mean - truth).square().mean())
+        errors["vanilla"].append((vanilla.posterior(grid).mean - truth).square().mean().detach())
+        low, high = posterior.quantile(torch.tensor([0.05, 0.95]))
+        inside.append(((low < truth) & (truth < high)).double().mean())
+    mean = {name: torch.stack(values).mean().item() for name, values in errors.items()}
+    assert mean["metabo"] < 0.35 * mean["vanilla"]
+    assert 0.75 < torch.stack(inside).mean().item() <= 1.0
