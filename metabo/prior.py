@@ -103,11 +103,11 @@ class Prior:
 
     @property
     def device(self) -> torch.device:
+        """Where the tensors are."""
         return self.mixture.means.device
 
     def encode(self, X: Tensor) -> tuple[Tensor, Tensor]:
-        """Features `... x n x p` and encoded inputs `... x n x e` of `... x n x d` in the
-        user's units."""
+        """Features `... x n x p` and encoded inputs `... x n x e` of `... x n x d` user's units."""
         inputs = self.space.encode(X)
         return self.network.features(inputs), inputs
 
@@ -210,8 +210,10 @@ def _plain_from_json(data: dict[str, Any] | None) -> PlainKernels | None:
 
 def _check_shapes(mixture: Mixture, network: MLP) -> None:
     count, width, inputs = mixture.num_components, network.num_features, network.num_inputs
-    expected = {"means": (count, width), "lengthscales": (count, inputs)}
-    expected |= {name: (count,) for name in ("outputscales", "noises", "is_broad")}
+    expected: dict[str, tuple[int, ...]] = dict.fromkeys(
+        ("outputscales", "noises", "is_broad"), (count,)
+    )
+    expected |= {"means": (count, width), "lengthscales": (count, inputs)}
     for name, shape in expected.items():
         found = tuple(getattr(mixture, name).shape)
         if found != shape:
@@ -229,7 +231,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise PriorFileError(
-            f"{path} is truncated, damaged or not a prior file ({error}); save or copy the prior again"
+            f"{path} is truncated, damaged or not a prior file ({error}); "
+            "save or copy the prior again"
         ) from error
     except json.JSONDecodeError as error:
         raise PriorFileError(
@@ -243,7 +246,8 @@ def _check_format(path: Path, header: Any) -> None:
     version = header.get("format_version")
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise PriorFileError(
-            f"{path} has prior format {version}; this metabo reads up to {FORMAT_VERSION}: upgrade metabo"
+            f"{path} has prior format {version}; "
+            f"this metabo reads up to {FORMAT_VERSION}: upgrade metabo"
         )
 
 

@@ -326,7 +326,7 @@ class InputSpace:
                 ones.
         """
         if sobol:
-            engine = SobolEngine(self.dim, scramble=True, seed=seed)  # type: ignore[no-untyped-call]
+            engine = SobolEngine(self.dim, scramble=True, seed=seed)
             return self.from_unit(engine.draw(max(n, 1), dtype=torch.float64)[:n])
         generator = torch.Generator().manual_seed(seed)
         return self.from_unit(torch.rand(n, self.dim, generator=generator, dtype=torch.float64))

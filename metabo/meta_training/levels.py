@@ -43,8 +43,8 @@ class Levels:
         offsets, scales = task_levels(tasks)
         widen = 1 + 1 / len(tasks)
         spread = (scales.log().var(correction=0) * widen + 0.05).sqrt()
-        nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
-        nodes, weights = torch.as_tensor(nodes).to(offsets), torch.as_tensor(weights).to(offsets)
+        points, masses = np.polynomial.hermite_e.hermegauss(_NODES)
+        nodes, weights = torch.as_tensor(points).to(offsets), torch.as_tensor(masses).to(offsets)
         return cls(
             offset_mean=offsets.mean(),
             offset_variance=offsets.var(correction=0) * widen + 0.01,

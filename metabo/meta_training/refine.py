@@ -144,7 +144,7 @@ def _adam_step(
     seen = _subset(tasks, settings.tasks_per_step, settings.points_per_task, generator)
     loss = -model.log_likelihood(*seen).mean()
     optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     optimizer.step()
 
 

@@ -2,11 +2,10 @@ r"""The posterior of a mixture given one task's observations: again a mixture, i
 
 Each component is conditioned as an exact Gaussian process by a Cholesky factorisation
 [Rasmussen2006]_ (Algorithm 2.1), and the prior probabilities are multiplied by the components'
-evidence,
-:math:`\pi_k' \propto \pi_k\, N(y; \mu_k, K_k + \sigma_k^2 I)`.
+evidence, :math:`\pi_k' \propto \pi_k\, N(y; \mu_k, K_k + \sigma_k^2 I)`.
 
 .. [Rasmussen2006] C. E. Rasmussen, C. K. I. Williams. Gaussian Processes for Machine Learning. MIT
-Press, 2006.
+   Press, 2006.
 """
 
 from __future__ import annotations

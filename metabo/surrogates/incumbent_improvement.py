@@ -6,14 +6,13 @@ their difference, which in component k is Gaussian:
 
 .. math::
     EI(x) = \sum_k \pi_k\, E_k[(f(x) - f(x^*))_+], \quad
-    f(x) - f(x^*) \sim N(\mu_k(x) - \mu_k(x^*),\; \sigma_k^2(x) + \sigma_k^2(x^*) - 2 \sigma_k(x,
-    x^*)).
+    f(x) - f(x^*) \sim N(\mu_k(x) - \mu_k(x^*),\;
+    \sigma_k^2(x) + \sigma_k^2(x^*) - 2 \sigma_k(x, x^*)).
 
 The value is logarithmic, as [Ament2023]_ recommend: far from the optimum it still has a gradient.
 
 .. [Ament2023] S. Ament, S. Daulton, D. Eriksson, M. Balandat, E. Bakshy. Unexpected Improvements to
-Expected
-    Improvement for Bayesian Optimization. arXiv:2310.20708.
+   Expected Improvement for Bayesian Optimization. arXiv:2310.20708.
 """
 
 from __future__ import annotations

@@ -124,7 +124,7 @@ def test_points_side_by_side_are_predicted_as_one_by_one(prior: Prior, observe: 
     ours = conditioned(prior, *observe(prior, 5))
     X = prior.space.sample(24, seed=1).reshape(4, 3, 2, 2)
     together = ours.predict(*prior.encode(X))
-    assert together.means.shape == (4, 3, 16, 2)
+    assert together.means.shape == (4, 3, 24, 2)
     alone = ours.predict(*prior.encode(X[2, 1]))
     torch.testing.assert_close(together.means[2, 1], alone.means)
     torch.testing.assert_close(together.variances[2, 1], alone.variances)
@@ -136,7 +136,7 @@ def test_points_side_by_side_are_predicted_as_one_by_one(prior: Prior, observe: 
 def test_leave_one_out_is_leaving_one_out(prior: Prior, observe: Observe) -> None:
     X, Y = observe(prior, 6)
     log_weights, marginals = conditioned(prior, X, Y).leave_one_out()
-    assert log_weights.shape == (6, 16)
+    assert log_weights.shape == (6, 24)
     assert marginals.means.shape == marginals.variances.shape == (6, 16, 1)
     for i in range(6):
         rest = torch.arange(6) != i
