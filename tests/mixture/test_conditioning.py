@@ -137,7 +137,7 @@ def test_leave_one_out_is_leaving_one_out(prior: Prior, observe: Observe) -> Non
     X, Y = observe(prior, 6)
     log_weights, marginals = conditioned(prior, X, Y).leave_one_out()
     assert log_weights.shape == (6, 24)
-    assert marginals.means.shape == marginals.variances.shape == (6, 16, 1)
+    assert marginals.means.shape == marginals.variances.shape == (6, 24, 1)
     for i in range(6):
         rest = torch.arange(6) != i
         alone = conditioned(prior, X[rest], Y[rest])
