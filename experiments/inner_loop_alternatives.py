@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
+from fused_inner_loop import COMPILER, cpp
 from torch import Tensor, nn
 
 from metabo.meta_training.autograd_loop import adapt_weights, task_loss
@@ -129,6 +131,10 @@ def _jax_scan(step: Any, network: MLP, X: Tensor, Y: Tensor) -> Run:
     return lambda: jax.block_until_ready(compiled(start, x, y))
 
 
-IMPLEMENTATIONS = {f.__name__: f for f in (written_out, stacked_autograd, vmap_grad, one_at_a_time)}
+IMPLEMENTATIONS: dict[str, Callable[[MLP, Tensor, Tensor], Run]] = {
+    f.__name__: f for f in (written_out, stacked_autograd, vmap_grad, one_at_a_time)
+}
+if COMPILER:
+    IMPLEMENTATIONS |= {"cpp": partial(cpp, step_size=STEP_SIZE)}
 if importlib.util.find_spec("jax"):
     IMPLEMENTATIONS |= {f.__name__: f for f in (jax_autograd, jax_written_out)}
