@@ -20,7 +20,7 @@ LAYERS = [
     {"prior"},
     {"mixture", "network", "tasks"},
     {"space"},
-    {"column", "encoding"},
+    {"column", "encoding", "atomic"},
 ]
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
 OPTIONAL = {

@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
+from metabo.atomic import replacing
 from metabo.baselines.vanilla_gp import predict_vanilla
 from metabo.benchmark.few_shot import Episode
 from metabo.benchmark.problems import grid
-from metabo.benchmark.record import replacing
 from metabo.prior import Prior
 from metabo.surrogates import MixturePosterior, MixturePriorGP
 from metabo.tasks import Task

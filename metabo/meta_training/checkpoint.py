@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -13,6 +12,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
+
+from metabo.atomic import replacing
 
 FORMAT = "metabo-checkpoint-1"
 
@@ -48,16 +49,8 @@ class Checkpoint:
             tensors |= {f"best.{i}": w.cpu().contiguous() for i, w in enumerate(best)}
             header["best"] = json.dumps(rest)
         content = save(tensors | {"generator": self.generator}, header)
-        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with partial.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
 
     @classmethod
     def load(cls, path: Path, run: dict[str, Any]) -> Checkpoint:

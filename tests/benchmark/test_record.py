@@ -1,4 +1,4 @@
-"""Files are complete or not there."""
+"""What a run leaves behind can be read back."""
 
 from __future__ import annotations
 
@@ -6,26 +6,8 @@ import json
 from pathlib import Path
 
 import pandas as pd
-import pytest
 
-from metabo.benchmark.record import replacing, write_meta, write_table
-
-
-def test_a_file_is_replaced_only_when_complete(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "file.txt"
-    with replacing(path) as temporary:
-        temporary.write_text("first")
-        assert not path.exists()
-
-    def be_interrupted() -> None:
-        with replacing(path) as temporary:
-            temporary.write_text("half")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        be_interrupted()
-    assert path.read_text() == "first"
-    assert [file.name for file in path.parent.iterdir()] == ["file.txt"]
+from metabo.benchmark.record import write_meta, write_table
 
 
 def test_tables_are_read_back(tmp_path: Path) -> None:
