@@ -164,13 +164,14 @@ class MixturePosterior(Posterior):
     # --- sampling -------------------------------------------------------------------------------
 
     @property
-    def _batch(self) -> Size:
+    def batch_shape(self) -> Size:
+        """All but the q points and the output."""
         return self.means.shape[:-2]
 
     @property
     def base_sample_shape(self) -> Size:
         """`... x q x 1`."""
-        return Size([*self._batch, self.means.shape[-1], 1])
+        return Size([*self.batch_shape, self.means.shape[-1], 1])
 
     @property
     def batch_range(self) -> tuple[int, int]:
@@ -184,7 +185,7 @@ class MixturePosterior(Posterior):
         """Samples, `sample_shape x ... x q x 1`, with gradients."""
         shape = Size([1]) if sample_shape is None else sample_shape
         base = torch.randn(self._extended_shape(shape), dtype=torch.float64, device=self.device)
-        uniform = torch.rand(*shape, *self._batch, dtype=torch.float64, device=self.device)
+        uniform = torch.rand(*shape, *self.batch_shape, dtype=torch.float64, device=self.device)
         return self._transform(base, uniform)
 
     def rsample_from_base_samples(self, sample_shape: Size, base_samples: Tensor) -> Tensor:
@@ -198,15 +199,15 @@ class MixturePosterior(Posterior):
         first = base.reshape(sample_shape.numel(), -1, self.means.shape[-1])[:, 0]
         steps = torch.arange(sample_shape.numel(), dtype=torch.float64, device=self.device)
         uniform = (1e3 * first.sum() + steps * _GOLDEN).remainder(1.0)
-        uniform = uniform.reshape(*sample_shape, *[1] * len(self._batch))
-        return self._transform(base, uniform.expand(*sample_shape, *self._batch))
+        uniform = uniform.reshape(*sample_shape, *[1] * len(self.batch_shape))
+        return self._transform(base, uniform.expand(*sample_shape, *self.batch_shape))
 
     def _transform(self, base: Tensor, uniform: Tensor) -> Tensor:
         cumulative = self.weights.detach().cumsum(-1)
         cumulative[..., -1] = 1.0
         chosen = (uniform.unsqueeze(-1) > cumulative).sum(-1)
         flat = base.reshape(-1, *self.base_sample_shape)  # S x ... x q x 1
-        chosen = chosen.reshape(-1, *self._batch)
+        chosen = chosen.reshape(-1, *self.batch_shape)
         used = chosen.unique()
         roots = _root(self.component_covariances()[..., used, :, :])
         samples = torch.zeros_like(flat)

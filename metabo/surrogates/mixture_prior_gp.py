@@ -318,9 +318,20 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
         """What `fit_gpytorch_mll` calls: the posterior is exact already, so nothing happens."""
         return mll.eval()
 
-    def forward(self, X: Tensor) -> MultivariateNormal:
-        """The Gaussian with the posterior's moments, for code that calls the model."""
+    def __call__(self, X: Tensor) -> MultivariateNormal:
+        """The Gaussian with the posterior's moments, `batch_shape x q`, for code that wants one."""
         return self.mixture_posterior(X, self._likely, False).distribution
+
+    def forward(self, X: Tensor) -> MultivariateNormal:
+        """What would be the prior, if it were one Gaussian.
+
+        Raises:
+            UnsupportedError: Always; code such as `efficient_loo_cv` ends here.
+        """
+        raise UnsupportedError(
+            "a mixture has no Gaussian prior: it needs no fitting, and leave_one_out() takes the "
+            "place of efficient_loo_cv()"
+        )
 
 
 def _check_output_indices(indices: list[int] | None) -> None:

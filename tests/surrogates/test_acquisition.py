@@ -16,7 +16,10 @@ from botorch.acquisition import (
 )
 from botorch.acquisition.joint_entropy_search import qJointEntropySearch
 from botorch.acquisition.max_value_entropy_search import qLowerBoundMaxValueEntropy
+from botorch.acquisition.multi_objective.logei import qLogNoisyExpectedHypervolumeImprovement
 from botorch.generation.sampling import MaxPosteriorSampling
+from botorch.models import ModelListGP
+from botorch.models.model import ModelList
 from botorch.optim import optimize_acqf
 from botorch.sampling import SobolQMCNormalSampler
 from torch import Size, Tensor
@@ -91,9 +94,7 @@ def test_optimize_acqf_finds_a_better_point(model: MixturePriorGP, name: str) ->
 def test_noisy_expected_improvement_prunes_the_baseline(prior: Prior, observe: Observe) -> None:
     X, Y = observe(prior, 8)
     model = MixturePriorGP(X, Y, prior)
-    acquisition = qLogNoisyExpectedImprovement(
-        model, X, sampler=SAMPLER, prune_baseline=True, cache_root=False
-    )
+    acquisition = qLogNoisyExpectedImprovement(model, X, sampler=SAMPLER, prune_baseline=True)
     assert 0 < len(acquisition.X_baseline) < 8
     best, value = optimize_acqf(
         acquisition,
@@ -102,6 +103,26 @@ def test_noisy_expected_improvement_prunes_the_baseline(prior: Prior, observe: O
         num_restarts=2,
         raw_samples=16,
         options={"maxiter": 10, "seed": 0},
+    )
+    assert best.shape == (2, 2)
+    assert value.isfinite()
+
+
+@pytest.mark.parametrize("kind", [ModelList, ModelListGP])
+def test_several_outputs(prior: Prior, observe: Observe, kind: type[ModelList]) -> None:
+    X, Y = observe(prior, 6)
+    model = kind(MixturePriorGP(X, Y, prior), MixturePriorGP(X, -Y, prior))
+    torch.manual_seed(0)
+    acquisition = qLogNoisyExpectedHypervolumeImprovement(
+        model, torch.tensor([0.0, -8.0]).double(), X, prune_baseline=True
+    )
+    best, value = optimize_acqf(
+        acquisition,
+        prior.space.bounds,
+        q=2,
+        num_restarts=1,
+        raw_samples=4,
+        options={"maxiter": 3, "seed": 0},
     )
     assert best.shape == (2, 2)
     assert value.isfinite()

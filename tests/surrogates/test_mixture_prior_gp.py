@@ -12,7 +12,11 @@ from botorch.acquisition.objective import (
     ExpectationPosteriorTransform,
     ScalarizedPosteriorTransform,
 )
-from botorch.cross_validation import batch_cross_validation, gen_loo_cv_folds
+from botorch.cross_validation import (
+    batch_cross_validation,
+    efficient_loo_cv,
+    gen_loo_cv_folds,
+)
 from botorch.exceptions.errors import (
     BotorchTensorDimensionError,
     InputDataError,
@@ -407,6 +411,8 @@ class TestModule:
         assert closed.mean.shape == (5, 1, 1)
         torch.testing.assert_close(closed.mean, results.posterior.mean)
         torch.testing.assert_close(closed.variance, results.posterior.variance)
+        with pytest.raises(UnsupportedError, match="leave_one_out"):
+            efficient_loo_cv(model)
 
 
 class TestBadInput:
