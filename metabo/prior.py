@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from metabo.mixture import Mixture
+from metabo.mixture import Mixture, ParameterMap
 from metabo.network import MLP
 from metabo.space import InputSpace
 
@@ -80,6 +80,7 @@ class Prior:
         provenance: Where the Prior comes from: versions, seed, settings, data, held-out accuracy.
             JSON-able.
         plain: Kernels for `ReptileMeanGP` and `ReptileKernelGP`.
+        parameters: From heads to the parameters of a family in closed form.
     """
 
     network: MLP
@@ -90,6 +91,7 @@ class Prior:
     minimize: bool = False
     provenance: dict[str, Any] = field(default_factory=dict)
     plain: PlainKernels | None = None
+    parameters: ParameterMap | None = None
 
     def __post_init__(self) -> None:
         network = copy.deepcopy(self.network).to(torch.float64).requires_grad_(False).eval()
@@ -114,7 +116,10 @@ class Prior:
     def to(self, device: torch.device | str) -> Prior:
         """A copy on another device."""
         network = copy.deepcopy(self.network).to(device)
-        return replace(self, network=network, mixture=self.mixture.to(device))
+        parameters = None if self.parameters is None else self.parameters.to(device)
+        return replace(
+            self, network=network, mixture=self.mixture.to(device), parameters=parameters
+        )
 
     @property
     def plain_kernels(self) -> PlainKernels:
@@ -141,9 +146,13 @@ class Prior:
             "minimize": self.minimize,
             "provenance": self.provenance,
             "plain": None if self.plain is None else asdict(self.plain),
+            "parameters": None if self.parameters is None else self.parameters.names,
         }
         tensors = {f"mixture.{name}": value for name, value in self.mixture.tensors().items()}
         tensors |= {f"network.{i}": layer.data for i, layer in enumerate(self.network.layers)}
+        if self.parameters is not None:
+            found = self.parameters.tensors()
+            tensors |= {f"parameters.{name}": value for name, value in found.items()}
         tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         _write_atomically(Path(path), save(tensors, {"metabo": json.dumps(header)}))
 
@@ -182,13 +191,7 @@ class Prior:
                         f"network.{i} has shape {tuple(stored.shape)}, not {tuple(layer.shape)}"
                     )
                 layer.copy_(stored)
-        mixture = Mixture(
-            **{
-                name[len("mixture.") :]: value
-                for name, value in tensors.items()
-                if name.startswith("mixture.")
-            }
-        )
+        mixture = Mixture(**_part("mixture.", tensors))
         _check_shapes(mixture, network)
         return cls(
             network=network,
@@ -199,7 +202,29 @@ class Prior:
             minimize=bool(header["minimize"]),
             provenance=dict(header["provenance"]),
             plain=_plain_from_json(header.get("plain")),
+            parameters=_parameters(header.get("parameters"), tensors, mixture),
         )
+
+
+def _part(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors under a prefix, by what follows it."""
+    return {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
+def _parameters(
+    names: list[str] | None, tensors: dict[str, Tensor], mixture: Mixture
+) -> ParameterMap | None:
+    if names is None:
+        return None
+    found = ParameterMap(tuple(names), **_part("parameters.", tensors))
+    expected = (mixture.num_components, len(names), mixture.roots.shape[-1])
+    if found.slopes.shape != expected or found.low.shape != found.high.shape:
+        raise ValueError(f"parameters.slopes has shape {tuple(found.slopes.shape)}, not {expected}")
+    return found
 
 
 def _plain_from_json(data: dict[str, Any] | None) -> PlainKernels | None:

@@ -26,6 +26,7 @@ from metabo.meta_training.heads import (
 )
 from metabo.meta_training.levels import without_levels
 from metabo.meta_training.outer_loop import choose_device
+from metabo.meta_training.parameters import parameter_map
 from metabo.meta_training.plain import fit_plain_kernels
 from metabo.meta_training.provenance import software
 from metabo.meta_training.records import Records
@@ -105,6 +106,7 @@ def meta_train(
     ways = [False, True] if is_table and len(tasks) > 1 else [False]
     fits = [_Way(tasks, levels, settings, seed, progress, records).fit() for levels in ways]
     best = max(fits, key=lambda fit: fit.evidence)
+    parameters = parameter_map(family, best.network, best.mixture, tasks, seed=seed)
     return Prior(
         network=best.network.to("cpu"),
         mixture=best.mixture.to("cpu"),
@@ -122,6 +124,7 @@ def meta_train(
             "seconds": round(time.perf_counter() - started, 3),
         },
         plain=best.plain,
+        parameters=parameters and parameters.to("cpu"),
     )
 
 

@@ -4,27 +4,34 @@ from metabo.mixture.components import Mixture, broad_components, concatenate
 from metabo.mixture.conditioning import ConditionedMixture, condition
 from metabo.mixture.em import (
     EMSettings,
+    HeadPosterior,
     HeadPrior,
     HeadStatistics,
+    expectation,
     fit_gaussian,
     fit_mixture,
     held_out_evidence,
 )
+from metabo.mixture.parameters import ParameterMap, fit_parameter_map
 from metabo.mixture.remainder import HeadTasks, Remainder, fit_remainder, log_likelihood
 
 __all__ = [
     "ConditionedMixture",
     "EMSettings",
+    "HeadPosterior",
     "HeadPrior",
     "HeadStatistics",
     "HeadTasks",
     "Mixture",
+    "ParameterMap",
     "Remainder",
     "broad_components",
     "concatenate",
     "condition",
+    "expectation",
     "fit_gaussian",
     "fit_mixture",
+    "fit_parameter_map",
     "fit_remainder",
     "held_out_evidence",
     "log_likelihood",

@@ -105,6 +105,17 @@ class ConditionedMixture:
             )
         return Prediction(means, variances, self.mixture, points, explained)
 
+    def heads(self) -> tuple[Tensor, Tensor]:
+        """The posterior of v in each component's head, `w = mean + root v`.
+
+        Returns:
+            Means, `... x C x r`, and covariances, `... x C x r x r`.
+        """
+        seen = self._points[0].unsqueeze(-3) @ self.mixture.roots
+        explained = torch.linalg.solve_triangular(self._factor, seen, upper=False)
+        identity = torch.eye(seen.shape[-1]).to(seen)
+        return (explained.mT @ self._residual).squeeze(-1), identity - explained.mT @ explained
+
     def leave_one_out(self) -> tuple[Tensor, Marginals]:
         r"""What the other n - 1 observations say of each one [Rasmussen2006]_ (equation 5.12).
 

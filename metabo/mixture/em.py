@@ -144,7 +144,7 @@ def fit_mixture(
     inside = statistics.shifted(mean, root)
     rank = root.shape[-1]
     standard = HeadPrior(mean.new_zeros(1), mean.new_zeros(1, rank), torch.eye(rank).to(mean)[None])
-    heads = _expect(inside, standard).center.squeeze(1)
+    heads = expectation(inside, standard).center.squeeze(1)
     _, labels = kmeans2(heads.cpu().numpy(), num_components, minit="++", seed=seed, missing="warn")
     start = _from_labels(heads, torch.as_tensor(labels, device=heads.device).long(), num_components)
     fitted = _maximise(inside, start, settings, torch.eye(rank).to(mean))
@@ -153,7 +153,7 @@ def fit_mixture(
 
 def held_out_evidence(statistics: HeadStatistics, prior: HeadPrior) -> Tensor:
     """The log marginal likelihood `T` of tasks under a mixture that has not seen them."""
-    return _expect(statistics, prior).evidence
+    return expectation(statistics, prior).evidence
 
 
 def _maximise(
@@ -179,7 +179,7 @@ def _step(
     second = prior.means.new_zeros(components, rank, rank)
     total = 0.0
     for rows in torch.arange(count, device=mass.device).split(_CHUNK):
-        posterior = _expect(statistics.select(rows), prior)
+        posterior = expectation(statistics.select(rows), prior)
         shares, center = posterior.shares, posterior.center
         total += float(posterior.evidence.sum())
         mass += shares.sum(0)
@@ -202,7 +202,7 @@ def _step(
 
 
 @dataclass(frozen=True, eq=False)
-class _Posterior:
+class HeadPosterior:
     """What T tasks say of v in `w = mean + root v`, component by component.
 
     Attributes:
@@ -218,7 +218,7 @@ class _Posterior:
     covariance: Tensor
 
 
-def _expect(statistics: HeadStatistics, prior: HeadPrior) -> _Posterior:
+def expectation(statistics: HeadStatistics, prior: HeadPrior) -> HeadPosterior:
     """The E step, in closed form."""
     roots, means = prior.roots, prior.means
     pull = torch.einsum("tij,kj->tki", statistics.precision, means)
@@ -232,7 +232,7 @@ def _expect(statistics: HeadStatistics, prior: HeadPrior) -> _Posterior:
     energy = energy + (pull * means).sum(-1) - (gradient * center).sum(-1)
     log_determinant = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
     joint = prior.log_weights - 0.5 * energy - log_determinant
-    return _Posterior(joint.logsumexp(-1), joint.softmax(-1), center, covariance)
+    return HeadPosterior(joint.logsumexp(-1), joint.softmax(-1), center, covariance)
 
 
 def _sandwich(roots: Tensor, precision: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from metabo.mixture import ConditionedMixture, Mixture, condition
 from metabo.prior import Prior
 from metabo.surrogates.mixture_members import MixtureMembers
 from metabo.surrogates.mixture_posterior import MixturePosterior
+from metabo.surrogates.parameter_posterior import ParameterPosterior
 from metabo.surrogates.training_data import check_training_data, refuse_learned_scales
 
 
@@ -222,6 +223,21 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
         if known is None or known.shape[-2] == 0 or bool(known.isnan().any()):
             return None
         return known.mean(-2, keepdim=True)
+
+    def parameter_posterior(self) -> ParameterPosterior:
+        """What the observations say of the parameters of a family in closed form.
+
+        Raises:
+            UnsupportedError: If the family has no known parameters.
+        """
+        parameters = self.prior.parameters
+        if parameters is None:
+            raise UnsupportedError(
+                "this prior's family has no known parameters: meta_train a FunctionFamily, such as "
+                "LogisticFamily, to infer them"
+            )
+        means, covariances = parameters.posterior(self.conditioned)
+        return ParameterPosterior(parameters, self.conditioned.log_weights, means, covariances)
 
     def leave_one_out(self) -> MixturePosterior:
         """What the other observations say of each one, `batch_shape x n x 1 x 1`, noise included.
