@@ -21,6 +21,8 @@ from itertools import product
 import torch
 from torch import Tensor
 
+_ROWS = 2048
+
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
@@ -67,8 +69,10 @@ class Mixture:
 
     def variance(self, features: Tensor) -> Tensor:
         """The prior variance, `... x C x n`, at features `... x n x p`."""
-        head = (features.unsqueeze(-3) @ self.roots).square().sum(-1)
-        return head + self.outputscales[:, None]
+        # Part by part: for a whole table, C x n x r numbers at once would be gigabytes.
+        parts = features.split(_ROWS, -2)
+        heads = [(part.unsqueeze(-3) @ self.roots).square().sum(-1) for part in parts]
+        return torch.cat(heads, -1) + self.outputscales[:, None]
 
     def covariance(self, a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> Tensor:
         """The prior covariance, `... x C x n x m`, between two sets of points.
@@ -77,11 +81,12 @@ class Mixture:
             a: features `... x n x p` and encoded inputs `... x n x e`.
             b: features `... x m x p` and encoded inputs `... x m x e`.
         """
-        head_a, head_b = a[0].unsqueeze(-3) @ self.roots, b[0].unsqueeze(-3) @ self.roots
+        # From the left, where the few points are: b may be a whole table.
+        pulled = (a[0].unsqueeze(-3) @ self.roots) @ self.roots.mT
         distinct, index = self._distinct_lengthscales
         remainder = matern52(a[1].unsqueeze(-3), b[1].unsqueeze(-3), distinct[:, None, :])
         remainder = remainder.index_select(-3, index) * self.outputscales[:, None, None]
-        return head_a @ head_b.mT + remainder
+        return pulled @ b[0].unsqueeze(-3).mT + remainder
 
     def select(self, index: Tensor) -> Mixture:
         """The components at `index` (long or bool), their weights not renormalised."""

@@ -81,8 +81,12 @@ def test_points_almost_alike(prior: Prior, observe: Observe) -> None:
     use(MixturePriorGP(near, Y.repeat(5, 1), prior, torch.full((20, 1), 1e-10).double()))
 
 
-def test_a_table_of_candidates_needs_no_joint_matrix(prior: Prior, observe: Observe) -> None:
-    model = MixturePriorGP(*observe(prior, 25), prior)
+@pytest.mark.parametrize("n", [0, 25])
+def test_a_table_of_candidates_needs_no_joint_matrix(
+    make_prior: Callable[..., Prior], observe: Observe, n: int
+) -> None:
+    prior = make_prior(num_components=20)
+    model = MixturePriorGP(*observe(prior, n), prior)
     X = prior.space.sample(30_000, seed=1)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     posterior = model.posterior(X)
