@@ -18,7 +18,8 @@ def replacing(path: Path) -> Iterator[Path]:
         OSError: If the folder cannot be made or the file not be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    # What writes may tell the kind of a file by its ending.
+    temporary = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
     try:
         yield temporary
         with temporary.open("rb+") as file:

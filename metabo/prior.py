@@ -7,28 +7,18 @@ the file.
 from __future__ import annotations
 
 import copy
-import json
 import os
-import tempfile
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from metabo.mixture import Mixture, ParameterMap
 from metabo.network import MLP
+from metabo.prior_file import PriorFileError, read, write
 from metabo.space import InputSpace
-
-FORMAT = "metabo-prior"
-FORMAT_VERSION = 1
-
-
-class PriorFileError(ValueError):
-    """A file is not a Prior that this version of metabo can read."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +86,8 @@ class Prior:
     def __post_init__(self) -> None:
         network = copy.deepcopy(self.network).to(torch.float64).requires_grad_(False).eval()
         object.__setattr__(self, "network", network)
+        # One layout in memory, as after loading: the last bits of a product depend on it.
+        object.__setattr__(self, "mixture", self.mixture.contiguous())
 
     def __repr__(self) -> str:
         inputs = ", ".join(self.space.names)
@@ -137,8 +129,6 @@ class Prior:
             OSError: If the file cannot be written; nothing is left behind then.
         """
         header = {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
             "network": self.network.settings(),
             "space": self.space.to_json(),
             "output_offset": self.output_offset,
@@ -153,8 +143,7 @@ class Prior:
         if self.parameters is not None:
             found = self.parameters.tensors()
             tensors |= {f"parameters.{name}": value for name, value in found.items()}
-        tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        _write_atomically(Path(path), save(tensors, {"metabo": json.dumps(header)}))
+        write(Path(path), header, tensors)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Prior:
@@ -169,7 +158,7 @@ class Prior:
             raise FileNotFoundError(
                 f"there is no prior at {path}; metabo.meta_train(...).save(path) makes one"
             )
-        header, tensors = _read(path)
+        header, tensors = read(path)
         try:
             return cls._assemble(header, tensors)
         except (KeyError, ValueError, TypeError, RuntimeError) as error:
@@ -245,47 +234,3 @@ def _check_shapes(mixture: Mixture, network: MLP) -> None:
             raise ValueError(f"mixture.{name} has shape {found}, not {shape}")
     if mixture.roots.shape[:2] != (count, width):
         raise ValueError(f"mixture.roots has shape {tuple(mixture.roots.shape)}")
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            header = json.loads(metadata.get("metabo", "null"))
-            _check_format(path, header)
-            return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise PriorFileError(
-            f"{path} is truncated, damaged or not a prior file ({error}); "
-            "save or copy the prior again"
-        ) from error
-    except json.JSONDecodeError as error:
-        raise PriorFileError(
-            f"the header of {path} is damaged; save or copy the prior again"
-        ) from error
-
-
-def _check_format(path: Path, header: Any) -> None:
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise PriorFileError(f"{path} is a safetensors file, but not one that metabo wrote")
-    version = header.get("format_version")
-    if not isinstance(version, int) or version > FORMAT_VERSION:
-        raise PriorFileError(
-            f"{path} has prior format {version}; "
-            f"this metabo reads up to {FORMAT_VERSION}: upgrade metabo"
-        )
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    """Write under a temporary name in the same folder, flush to disk, then rename."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

@@ -20,7 +20,8 @@ LAYERS = [
     {"prior"},
     {"mixture", "network", "tasks"},
     {"space"},
-    {"column", "encoding", "atomic"},
+    {"column", "encoding", "prior_file"},
+    {"atomic"},
 ]
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
 OPTIONAL = {

@@ -14,9 +14,10 @@ from botorch.acquisition import LogExpectedImprovement
 from botorch.fit import fit_gpytorch_mll
 from botorch.optim import optimize_acqf
 from gpytorch.mlls import ExactMarginalLogLikelihood
-from safetensors.torch import load, save, save_file
+from safetensors.torch import load, save_file
 from torch import Tensor
 
+from metabo import prior_file
 from metabo.optimizer import Optimizer
 from metabo.prior import Prior, PriorFileError
 from metabo.surrogates import MixturePriorGP
@@ -50,7 +51,7 @@ def rewritten(path: Path, change: Callable[[dict[str, Any], dict[str, Tensor]], 
     header = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["metabo"])
     tensors = load(content)
     change(header, tensors)
-    path.write_bytes(save(tensors, {"metabo": json.dumps(header)}))
+    prior_file.write(path, header, tensors)
     return path
 
 
@@ -188,9 +189,21 @@ class TestFile:
         assert torch.equal(predictions(Prior.load(path)), predictions(old))
         assert os.listdir(tmp_path) == ["prior"]
 
-    def test_folder_that_does_not_exist(self, prior: Prior, tmp_path: Path) -> None:
-        with pytest.raises(OSError, match="nowhere"):
-            prior.save(tmp_path / "nowhere" / "prior")
+    def test_the_folder_is_made(self, prior: Prior, tmp_path: Path) -> None:
+        prior.save(tmp_path / "new" / "prior")
+        assert torch.equal(predictions(Prior.load(tmp_path / "new" / "prior")), predictions(prior))
+
+    def test_flipped_bits_in_the_tensors_are_noticed(self, prior: Prior, tmp_path: Path) -> None:
+        path = tmp_path / "prior"
+        prior.save(path)
+        content = path.read_bytes()
+        start = 8 + struct.unpack("<Q", content[:8])[0]
+        for position in range(start, len(content), 97):
+            damaged = bytearray(content)
+            damaged[position] ^= 1 << (position % 7)
+            path.write_bytes(damaged)
+            with pytest.raises(PriorFileError, match="checksum"):
+                Prior.load(path)
 
 
 class TestUse:

@@ -97,6 +97,10 @@ class Mixture:
         tensors = self.tensors() | {"log_weights": log_weights.log_softmax(-1)}
         return Mixture(**tensors)
 
+    def contiguous(self) -> Mixture:
+        """The same components, each tensor laid out row by row."""
+        return Mixture(**{name: value.contiguous() for name, value in self.tensors().items()})
+
     def to(self, device: torch.device | str) -> Mixture:
         """A copy on another device."""
         return Mixture(**{name: value.to(device) for name, value in self.tensors().items()})
