@@ -1,8 +1,7 @@
 """Are a curve's parameters known from a few points? The mixture, least squares, exact Bayes.
 
-Logistic curves L / (1 + exp(-k (x - x0))). Least squares is `scipy.optimize.curve_fit` from the
-middle of the ranges, told the noise; once free, and once with estimate and interval kept in range.
-Its 90% interval is 1.645 standard errors either way. A fit without estimate or interval failed.
+Logistic curves. Least squares is `scipy.optimize.curve_fit`, told the noise; free, or kept in
+range. Its interval is 1.645 standard errors; a fit without estimate or finite interval failed.
 
     python experiments/shape_parameters.py [--smoke] [--seed 0] [--out DIR]
 """
@@ -30,6 +29,7 @@ from metabo.benchmark.record import write_meta, write_table
 OUT = Path(__file__).parent / "results" / "shape_parameters"
 FAMILY = LogisticFamily()
 LOW, HIGH = np.array(list(FAMILY.parameters.values())).T
+START = (LOW + HIGH) / 2
 LEVELS = torch.tensor([[0.05, 0.95]], dtype=torch.float64).repeat(3, 1)
 TEST_SEED = 10_000  # of the curves that no prior was trained on
 Estimate = tuple[np.ndarray, np.ndarray, np.ndarray]  # value and 90% interval of each parameter
@@ -54,26 +54,21 @@ def mixture(prior: Prior, X: torch.Tensor, Y: torch.Tensor) -> Estimate:
     return table["mean"].to_numpy(), table["5%"].to_numpy(), table["95%"].to_numpy()
 
 
-def curve(x: np.ndarray, L: float, k: float, x0: float) -> np.ndarray:
-    """The family's function, for SciPy."""
-    return L * expit(k * (x - x0))
-
-
 def least_squares(X: torch.Tensor, Y: torch.Tensor, *, inside: bool) -> Estimate | None:
     """None if it failed; an interval that is not finite if there is only an estimate."""
-    low, high = (LOW, HIGH) if inside else (np.full(3, -np.inf), np.full(3, np.inf))
+    ends = (LOW, HIGH) if inside else (-np.inf, np.inf)
     known = {"sigma": np.full(len(X), FAMILY.noise_sd), "absolute_sigma": True}
     x, y = X[:, 0].numpy(), Y[:, 0].numpy()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", OptimizeWarning)  # of a covariance without an estimate
         try:
             value, covariance = curve_fit(
-                curve, x, y, (LOW + HIGH) / 2, bounds=(low, high), **known
+                lambda x, L, k, x0: L * expit(k * (x - x0)), x, y, START, bounds=ends, **known
             )
         except (RuntimeError, TypeError):  # no convergence; fewer points than parameters
             return None
     half = 1.645 * np.sqrt(np.diag(covariance)) if np.isfinite(covariance).all() else np.nan
-    return value, np.clip(value - half, low, high), np.clip(value + half, low, high)
+    return value, np.clip(value - half, *ends), np.clip(value + half, *ends)
 
 
 def exact(bayes: ExactBayes, order: torch.Tensor, X: torch.Tensor, Y: torch.Tensor) -> Estimate:
@@ -101,8 +96,7 @@ def rows_of(task: Task, n: int, method: str, found: Estimate | None) -> list[dic
 
 def main(smoke: bool = False, seed: int = 0, out: Path = OUT) -> None:
     """Run the experiment and write rows.csv and meta.json."""
-    started = time.perf_counter()
-    settings = SMOKE if smoke else Settings()
+    started, settings = time.perf_counter(), SMOKE if smoke else Settings()
     prior = meta_train(FAMILY, seed=seed, settings=settings.meta_train, device="cpu")
     bayes = ExactBayes(FAMILY, num_draws=settings.draws, seed=seed)
     order = torch.stack([values.argsort() for values in bayes.parameters.values()])

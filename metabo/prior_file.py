@@ -32,8 +32,10 @@ def write(path: Path, header: dict[str, Any], tensors: dict[str, Tensor]) -> Non
         OSError: If the file cannot be written; nothing is left behind then.
     """
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    text = json.dumps({"format": FORMAT, "format_version": FORMAT_VERSION} | header)
-    content = save(tensors, {"metabo": text, "sha256": _checksum(text, tensors)})
+    header = {"format": FORMAT, "format_version": FORMAT_VERSION} | header
+    # One entry: safetensors writes several in any order, and equal priors should be equal files.
+    text = json.dumps({"sha256": _checksum(header, tensors), "header": header})
+    content = save(tensors, {"metabo": text})
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
@@ -46,9 +48,8 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            text = metadata.get("metabo", "null")
-            header = json.loads(text)
+            found = json.loads((file.metadata() or {}).get("metabo", "null"))
+            header = found.get("header") if isinstance(found, dict) else None
             _check_format(path, header)
             # Cloned, so that they are aligned as new tensors are: last bits depend on it.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
@@ -61,15 +62,15 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise PriorFileError(
             f"the header of {path} is damaged; save or copy the prior again"
         ) from error
-    if metadata.get("sha256") != _checksum(text, tensors):
+    if found.get("sha256") != _checksum(header, tensors):
         raise PriorFileError(
             f"{path} is damaged: its checksum is wrong; save or copy the prior again"
         )
     return header, tensors
 
 
-def _checksum(text: str, tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256(text.encode())
+def _checksum(header: dict[str, Any], tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for name in sorted(tensors):
         digest.update(name.encode())
         digest.update(tensors[name].numpy().tobytes())

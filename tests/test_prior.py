@@ -48,7 +48,7 @@ def rewritten(path: Path, change: Callable[[dict[str, Any], dict[str, Tensor]], 
     """The file with its header or tensors changed, still a valid safetensors file."""
     content = path.read_bytes()
     length = struct.unpack("<Q", content[:8])[0]
-    header = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["metabo"])
+    header = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["metabo"])["header"]
     tensors = load(content)
     change(header, tensors)
     prior_file.write(path, header, tensors)
