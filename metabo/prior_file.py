@@ -49,7 +49,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
             found = json.loads((file.metadata() or {}).get("metabo", "null"))
-            header = found.get("header") if isinstance(found, dict) else None
+            header: Any = found.get("header") if isinstance(found, dict) else None
             _check_format(path, header)
             # Cloned, so that they are aligned as new tensors are: last bits depend on it.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
