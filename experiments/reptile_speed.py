@@ -35,8 +35,8 @@ class Settings:
     num_tasks: tuple[int, ...] = (1, 10, 64, 512, 4096)
     widths: tuple[int, ...] = (32, 128)
     places: tuple[tuple[str, int], ...] = (("cpu", 1), ("cpu", 2), ("cuda", 1))  # with threads
-    repeats: int = 7
-    seconds: float = 0.5  # of each repeat, about
+    repeats: int = 5
+    seconds: float = 0.25  # of each repeat, about
     # Not measured for larger T, where they would take minutes and no longer change.
     most_tasks: tuple[tuple[str, int], ...] = (("one_at_a_time", 64), ("vmap_grad", 512))
 
