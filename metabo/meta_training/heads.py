@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -131,15 +132,14 @@ def candidates(
     sizes: tuple[int, ...],
     settings: HeadSettings,
     seed: int,
-) -> dict[int, HeadPrior]:
-    """For each number of components that the fold's tasks can carry, the fitted heads."""
+) -> Iterator[tuple[int, HeadPrior]]:
+    """Each number of components that the fold's tasks can carry, with the fitted heads."""
     statistics = _statistics(fold, remainder, settings.points_per_task)
     one = fit_gaussian(statistics, fold.features.head, settings.em)
     one = HeadPrior(one.log_weights, one.means, one.roots * head_scale)
-    allowed = [
-        k for k in settings.num_components if k == 1 or k * _TASKS_PER_COMPONENT <= len(fold.train)
-    ]
-    return {k: fit_mixture(statistics, one, k, settings.em, seed=seed) for k in allowed}
+    for size in sizes:
+        if size == 1 or size * _TASKS_PER_COMPONENT <= len(fold.train):
+            yield size, fit_mixture(statistics, one, size, settings.em, seed=seed)
 
 
 def _statistics(fold: Fold, remainder: Remainder, points: int) -> HeadStatistics:

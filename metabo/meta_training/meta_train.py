@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -28,9 +29,10 @@ from metabo.meta_training.levels import without_levels
 from metabo.meta_training.outer_loop import choose_device
 from metabo.meta_training.parameters import parameter_map
 from metabo.meta_training.plain import fit_plain_kernels
+from metabo.meta_training.progress import progress_bar
 from metabo.meta_training.provenance import software
 from metabo.meta_training.records import Records
-from metabo.mixture import Mixture
+from metabo.mixture import HeadPrior, Mixture, Remainder
 from metabo.network import MLP
 from metabo.prior import PlainKernels, Prior
 from metabo.tasks.tables import TableFamily
@@ -154,18 +156,11 @@ class _Way:
         # A single task cannot be left out: it is judged by itself, and the broad share is large.
         folds = [self._fold(i, group) for i, group in enumerate(groups)] or [self._everything([])]
         remainder, head_scale = fit_left_out_remainder(folds, heads)
-        evidence: dict[int, Tensor] = {}
-        for fold in folds:
-            found = candidates(fold, remainder, head_scale, heads.num_components, heads, self.seed)
-            for size, head in found.items():
-                mixture = assemble(head, remainder, fold.train, self.levels)
-                judged = score(fold, mixture, heads.points, self.seed)
-                evidence[size] = torch.cat([evidence.get(size, judged[:0]), judged])
-            last = found
+        evidence, last = self._judge(folds, remainder, head_scale)
         size = _smallest_good(evidence)
         final = self._everything(folds)
         if len(folds) > 1 or len(self.tasks) < _PLENTY:
-            last = candidates(final, remainder, head_scale, (size,), heads, self.seed)
+            last = dict(candidates(final, remainder, head_scale, (size,), heads, self.seed))
         return _Fit(
             network=final.features.network,
             mixture=assemble(last[size], remainder, self.tasks, self.levels),
@@ -180,6 +175,27 @@ class _Way:
                 "remainder_lengthscales": remainder.lengthscales.tolist(),
             },
         )
+
+    def _judge(
+        self, folds: list[Fold], remainder: Remainder, head_scale: float
+    ) -> tuple[dict[int, Tensor], dict[int, HeadPrior]]:
+        """For each size, the evidence of all left-out tasks, and the heads of the last fold."""
+        heads = self.settings.heads
+        sizes = heads.num_components
+        evidence: dict[int, Tensor] = {}
+        last: dict[int, HeadPrior] = {}
+        with progress_bar(self.progress) as bar:
+            # Larger mixtures take longer, about in proportion.
+            row = bar.add_task("mixture", total=len(folds) * sum(sizes), loss=math.nan)
+            for fold in folds:
+                for size, head in candidates(fold, remainder, head_scale, sizes, heads, self.seed):
+                    mixture = assemble(head, remainder, fold.train, self.levels)
+                    judged = score(fold, mixture, heads.points, self.seed)
+                    evidence[size] = torch.cat([evidence.get(size, judged[:0]), judged])
+                    last[size] = head
+                    bar.update(row, advance=size, loss=-float(judged.mean()))
+                bar.update(row, advance=sum(sizes) - sum(evidence))  # sizes for more tasks
+        return evidence, last
 
     def _fold(self, number: int, group: Tensor) -> Fold:
         train = self.tasks.select(complement(group, len(self.tasks)))

@@ -128,13 +128,14 @@ def test_padding_is_not_scored(fold: Fold) -> None:
 
 def test_a_mixture_is_fitted_for_each_size_that_the_tasks_can_carry(fold: Fold) -> None:
     settings = HeadSettings(num_components=(1, 2, 8, 16))
-    found = candidates(fold, remainder(), 1.0, settings.num_components, settings, 0)
+    found = dict(candidates(fold, remainder(), 1.0, settings.num_components, settings, 0))
     assert sorted(found) == [1, 2, 8]
     assert found[2].means.shape == (2, 9)
     mixtures = {k: assemble(head, remainder(), fold.train, False) for k, head in found.items()}
     means = {k: float(score(fold, m, 12, seed=0).mean()) for k, m in mixtures.items()}
     assert means[2] > means[1] + 0.5
-    wide = candidates(fold, remainder(), 2.0, (1,), settings, 0)[1]
+    wide = dict(candidates(fold, remainder(), 2.0, (1,), settings, 0))[1]
+    assert list(dict(candidates(fold, remainder(), 1.0, (1,), settings, 0))) == [1]
     torch.testing.assert_close(wide.roots, 2 * found[1].roots)
 
 
