@@ -41,7 +41,7 @@ class Settings:
 
     tasks: int = 100
     counts: tuple[int, ...] = (2, 3, 5, 8)
-    draws: int = 2_000_000  # of exact Bayes
+    draws: int = 100_000  # of exact Bayes
     meta_train: MetaTrainSettings = field(default_factory=MetaTrainSettings)
 
 
@@ -71,12 +71,13 @@ def least_squares(X: torch.Tensor, Y: torch.Tensor, *, inside: bool) -> Estimate
     return value, np.clip(value - half, *ends), np.clip(value + half, *ends)
 
 
-def exact(bayes: ExactBayes, order: torch.Tensor, X: torch.Tensor, Y: torch.Tensor) -> Estimate:
-    """The re-weighted draws; `order`, P x M, sorts them by each parameter."""
-    weights = bayes.log_weights(X, Y).exp()
+def exact(bayes: ExactBayes, X: torch.Tensor, Y: torch.Tensor) -> Estimate:
+    """The mean and quantiles of weighted draws."""
+    posterior = bayes.posterior(X, Y).likely()
+    weights, draws = posterior.log_weights.exp(), torch.stack([*posterior.parameters.values()])
+    ordered, order = draws.sort(-1)
     ranks = torch.searchsorted(weights[order].cumsum(-1), LEVELS).clamp_max(len(weights) - 1)
-    draws = torch.stack(list(bayes.parameters.values()))
-    low, high = draws.gather(1, order.gather(1, ranks)).T.numpy()
+    low, high = ordered.gather(1, ranks).T.numpy()
     return (draws @ weights).numpy(), low, high
 
 
@@ -99,7 +100,6 @@ def main(smoke: bool = False, seed: int = 0, out: Path = OUT) -> None:
     started, settings = time.perf_counter(), SMOKE if smoke else Settings()
     prior = meta_train(FAMILY, seed=seed, settings=settings.meta_train, device="cpu")
     bayes = ExactBayes(FAMILY, num_draws=settings.draws, seed=seed)
-    order = torch.stack([values.argsort() for values in bayes.parameters.values()])
     rows = []
     for task in FAMILY.tasks(settings.tasks, max(settings.counts), seed=TEST_SEED + seed):
         for n in settings.counts:
@@ -107,7 +107,7 @@ def main(smoke: bool = False, seed: int = 0, out: Path = OUT) -> None:
             rows += rows_of(task, n, "metabo", mixture(prior, X, Y))
             rows += rows_of(task, n, "curve_fit", least_squares(X, Y, inside=False))
             rows += rows_of(task, n, "curve_fit in range", least_squares(X, Y, inside=True))
-            rows += rows_of(task, n, "exact Bayes", exact(bayes, order, X, Y))
+            rows += rows_of(task, n, "exact Bayes", exact(bayes, X, Y))
     frame = pd.DataFrame(rows).assign(seed=seed)
     write_table(frame, out / "rows.csv")
     seconds = time.perf_counter() - started

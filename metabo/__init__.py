@@ -1,7 +1,7 @@
 """Few-shot Bayesian optimisation with a meta-learned prior."""
 
 from metabo.meta_training.meta_train import MetaTrainSettings, meta_train
-from metabo.optimizer import Optimizer
+from metabo.optimizer import Optimizer, PriorCollapsedWarning
 from metabo.prior import Prior, PriorFileError
 from metabo.space import InputSpace, SpaceError
 from metabo.surrogates import (
@@ -28,6 +28,7 @@ __all__ = [
     "NormalFamily",
     "Optimizer",
     "Prior",
+    "PriorCollapsedWarning",
     "PriorFileError",
     "ReptileKernelGP",
     "ReptileMeanGP",

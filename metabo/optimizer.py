@@ -15,14 +15,20 @@ from botorch.generation.gen import gen_candidates_scipy
 from botorch.utils.transforms import t_batch_mode_transform
 from torch import Tensor
 
+from metabo.objective import Objective
 from metabo.prior import Prior
 from metabo.space import InputSpace
-from metabo.surrogates.incumbent_improvement import LogIncumbentImprovement, Objective
+from metabo.surrogates.incumbent_improvement import LogIncumbentImprovement
 from metabo.surrogates.mixture_prior_gp import MixturePriorGP
 
 _POOL = 2048  # quasi-random points that the search for the next point starts from
 _STARTS = 4  # of which so many are improved
+_COLLAPSED = 0.1  # with less of the posterior on the Prior, the broad part is fitted to the task
 _NEARBY = 128  # random changes of the best points so far, for inputs that have no gradient
+
+
+class PriorCollapsedWarning(UserWarning):
+    """The observations say that the task is not of the Prior's family."""
 
 
 class Optimizer:
@@ -59,6 +65,7 @@ class Optimizer:
         self.minimize = prior.minimize if minimize is None else minimize
         self.objective = objective if objective is not None else self._sign_objective()
         self._candidates = None if candidates is None else _as_points(prior.space, candidates)
+        self._warned = False
         self._X = torch.empty(0, prior.space.dim, dtype=torch.float64)
         self._Y = torch.empty(0, 1, dtype=torch.float64)
 
@@ -76,8 +83,28 @@ class Optimizer:
 
     @property
     def model(self) -> MixturePriorGP:
-        """The surrogate given all observations so far."""
-        return MixturePriorGP(self._X, self._Y, self.prior)
+        """The surrogate given all observations so far.
+
+        Where they speak against the Prior, its broad part is fitted to them; a
+        `PriorCollapsedWarning` says so, once.
+        """
+        model = MixturePriorGP(self._X, self._Y, self.prior)
+        if len(self) < 2 or float(model.prior_weight) > _COLLAPSED:
+            return model
+        self._warn(float(model.prior_weight))
+        return model.with_fitted_broad()
+
+    def _warn(self, prior_weight: float) -> None:
+        if not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"after {len(self)} observations the probability that this task is of the Prior's "
+                f"family is {prior_weight:.2g}: proposals rest on an ordinary Gaussian process "
+                "that is fitted to these observations alone. Check the units, and whether the "
+                "Prior is for this kind of task",
+                PriorCollapsedWarning,
+                stacklevel=4,
+            )
 
     def __len__(self) -> int:
         return len(self._Y)
@@ -166,8 +193,7 @@ def search_space(
     starts = pool[values.topk(_STARTS).indices]
     if len(whole) == space.dim:
         return starts[0]
-    # Inputs without a gradient stay at each start's own values; without any, starts are improved at
-    # once.
+    # Inputs without a gradient stay at each start's values; without any, all starts go together.
     groups = starts.split(1 if whole else _STARTS)
     polished = torch.cat([_polish(acquisition, space, group, whole) for group in groups])
     points = torch.cat([starts, polished])
@@ -208,8 +234,7 @@ def _polish(
     """Improve the continuous inputs of points `s x d` that agree in the others."""
     unit = space.to_unit(starts)
     with warnings.catch_warnings():
-        # A line search that ends early leaves a point no worse than its start, which is kept as
-        # well.
+        # A line search that ends early leaves a point no worse than its start, which is kept too.
         warnings.simplefilter("ignore", OptimizationWarning)
         best, _ = gen_candidates_scipy(
             initial_conditions=unit.unsqueeze(-2),

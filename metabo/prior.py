@@ -7,15 +7,18 @@ the file.
 from __future__ import annotations
 
 import copy
+import hashlib
+import math
 import os
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from metabo.mixture import Mixture, ParameterMap
+from metabo.mixture import Mixture, ParameterMap, concatenate
 from metabo.network import MLP
 from metabo.prior_file import PriorFileError, read, write
 from metabo.space import InputSpace
@@ -111,6 +114,31 @@ class Prior:
         parameters = None if self.parameters is None else self.parameters.to(device)
         return replace(
             self, network=network, mixture=self.mixture.to(device), parameters=parameters
+        )
+
+    @cached_property
+    def network_digest(self) -> str:
+        """A fingerprint of the network: of Priors with the same one, the features are the same."""
+        numbers = torch.cat([layer.flatten() for layer in self.network.layers]).cpu().numpy()
+        return hashlib.sha256(numbers.tobytes()).hexdigest()
+
+    def select(self, index: Tensor) -> Prior:
+        """With only the mixture's components at `index` (long or bool), not renormalised."""
+        parameters = None if self.parameters is None else self.parameters.select(index)
+        return replace(self, mixture=self.mixture.select(index), parameters=parameters)
+
+    def with_broad(self, component: Mixture) -> Prior:
+        """With one more broad component, which gets half of the broad ones' probability."""
+        mixture, broad = self.mixture, self.mixture.is_broad
+        half = 0.5 * float(mixture.log_weights.exp()[broad].sum())
+        log_weights = mixture.log_weights - math.log(2) * broad
+        rest = mixture.reweighted(log_weights)
+        parameters = self.parameters
+        if parameters is not None:  # a broad component's map is that of any other
+            known = torch.arange(len(broad), device=broad.device)
+            parameters = parameters.select(torch.cat([known, broad.nonzero()[-1]]))
+        return replace(
+            self, mixture=concatenate([(1 - half, rest), (half, component)]), parameters=parameters
         )
 
     @property

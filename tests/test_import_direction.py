@@ -20,7 +20,7 @@ LAYERS = [
     {"prior"},
     {"mixture", "network", "tasks"},
     {"space"},
-    {"column", "encoding", "prior_file"},
+    {"column", "encoding", "prior_file", "objective"},
     {"atomic"},
 ]
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from metabo.space import InputSpace
-
-# As BoTorch's `GenericMCObjective` has it: responses `... x q x 1` and points `... x q x d` in the
-# user's units give values `... x q`, of which larger is better.
-Objective = Callable[[Tensor, Tensor], Tensor]
 
 
 class CandidateSearch(ABC):

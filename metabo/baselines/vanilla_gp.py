@@ -33,7 +33,8 @@ from linear_operator.utils.warnings import NumericalWarning
 from torch import Tensor
 from torch.distributions import Normal
 
-from metabo.baselines.candidate_search import CandidateSearch, Objective
+from metabo.baselines.candidate_search import CandidateSearch
+from metabo.objective import Objective
 from metabo.space import InputSpace
 
 _NUM_SAMPLES = 128

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from metabo.baselines.candidate_search import Objective
 from metabo.benchmark.datasets import dnase, hpobench, soybean
 from metabo.benchmark.few_shot import Episode, few_shot, grid_episode, table_episode
 from metabo.benchmark.loop import optimise
 from metabo.benchmark.methods import Exact, Metabo, Predictor, Random, Searcher, VanillaGP
 from metabo.benchmark.problems import NetBenefit, Problem, Target, grid_problem, table_problem
 from metabo.benchmark.run import Rows
+from metabo.objective import Objective
 from metabo.prior import Prior
 from metabo.tasks import FunctionFamily, LogisticFamily, TableFamily, TaskFamily
 

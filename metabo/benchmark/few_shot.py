@@ -11,7 +11,12 @@ import torch
 from torch import Tensor
 
 from metabo.benchmark.methods import Predictor
-from metabo.benchmark.metrics import coverage, mean_squared_error, negative_log_density
+from metabo.benchmark.metrics import (
+    coverage,
+    crps,
+    mean_squared_error,
+    negative_log_density,
+)
 from metabo.benchmark.problems import grid
 from metabo.tasks import Task
 
@@ -79,7 +84,7 @@ def few_shot(
 
     Returns:
         A row for each count: problem, task, seed, method, n, squared_error, negative_log_density,
-        coverage, seconds.
+        crps, coverage (of 90% intervals), coverage_50, seconds (without the scoring).
     """
     return [
         {
@@ -98,9 +103,12 @@ def _scores(method: Predictor, episode: Episode, n: int) -> dict[str, float]:
     started = time.perf_counter()
     seen = episode.support.subset(slice(n))
     prediction = method.predict(seen.space, seen.X, seen.Y, episode.X)
+    seconds = time.perf_counter() - started
     return {
         "squared_error": mean_squared_error(prediction, episode.truth),
         "negative_log_density": negative_log_density(prediction, episode.Y),
+        "crps": crps(prediction, episode.Y),
         "coverage": coverage(prediction, episode.Y),
-        "seconds": time.perf_counter() - started,
+        "coverage_50": coverage(prediction, episode.Y, level=0.5),
+        "seconds": seconds,
     }

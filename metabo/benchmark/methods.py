@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
+import torch
 from torch import Tensor
 from torch.distributions import Categorical, Distribution, MixtureSameFamily, Normal
 
@@ -20,7 +21,7 @@ from metabo.benchmark.problems import Problem
 from metabo.optimizer import Optimizer
 from metabo.prior import Prior
 from metabo.space import InputSpace
-from metabo.surrogates import MixturePosterior, MixturePriorGP
+from metabo.surrogates import MixturePosterior, MixturePriorGP, ReptileKernelGP, ReptileMeanGP
 from metabo.tasks import FunctionFamily
 
 
@@ -82,6 +83,26 @@ class Metabo:
         return Optimizer(
             self.prior, seed=seed, candidates=problem.candidates, objective=problem.objective
         )
+
+
+@dataclass(frozen=True)
+class PlainSurrogate:
+    """One of the two plain surrogates, as it is: its hyperparameters are pooled over tasks."""
+
+    surrogate: type[ReptileMeanGP] | type[ReptileKernelGP]
+    prior: Prior
+
+    @property
+    def name(self) -> str:
+        """The surrogate's."""
+        return self.surrogate.__name__
+
+    def predict(self, space: InputSpace, X: Tensor, Y: Tensor, query: Tensor) -> Distribution:
+        """A normal distribution; `space` is the prior's own."""
+        with torch.no_grad():
+            model = self.surrogate(X, Y, self.prior)
+            posterior = model.posterior(query, observation_noise=True)
+        return Normal(posterior.mean.squeeze(-1), posterior.variance.squeeze(-1).sqrt())
 
 
 @dataclass(frozen=True)

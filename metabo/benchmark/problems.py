@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from metabo.baselines.candidate_search import Objective
+from metabo.objective import Objective
 from metabo.space import InputSpace
 from metabo.tasks import Task
 

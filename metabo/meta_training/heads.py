@@ -115,7 +115,7 @@ def fit_left_out_remainder(folds: list[Fold], settings: HeadSettings) -> tuple[R
 def score(fold: Fold, mixture: Mixture, points: int, seed: int) -> Tensor:
     """The log evidence of a few observations of each left-out task."""
     generator = torch.Generator().manual_seed(seed)
-    tasks = _few_observations(fold.held_out, points, generator)
+    tasks = fold.held_out.some_observations(points, generator)
     # Tasks of one length are conditioned together; padding would count as observations.
     evidence = []
     for count in tasks.counts.unique():
@@ -162,10 +162,3 @@ def _mean_remainder(remainders: list[Remainder]) -> Remainder:
 def _shorten(tasks: TaskBatch, points: int) -> TaskBatch:
     """At most so many observations of each task, whose rows are in random order."""
     return TaskBatch(tasks.X[:, :points], tasks.Y[:, :points], tasks.counts.clamp_max(points))
-
-
-def _few_observations(tasks: TaskBatch, points: int, generator: torch.Generator) -> TaskBatch:
-    keys = torch.rand(tasks.Y.shape, generator=generator).to(tasks.Y.device)
-    order = torch.where(tasks.mask, keys, 2.0).argsort(-1)[:, :points]
-    X = tasks.X.gather(1, order.unsqueeze(-1).expand(-1, -1, tasks.X.shape[-1]))
-    return TaskBatch(X, tasks.Y.gather(1, order), tasks.counts.clamp_max(points))

@@ -78,10 +78,11 @@ class _Model(torch.nn.Module):
         noise = (2 * self.log_noise).exp() + self.noise_floor
         return Remainder((2 * self.log_scale).exp(), self.log_lengthscales.exp(), noise)
 
-    def log_likelihood(self, X: Tensor, Y: Tensor, mask: Tensor) -> Tensor:
-        """Per observation, `T`; X `T x n x e`, Y and mask `T x n`."""
-        tasks = HeadTasks(self.network.features(X), X, Y, mask, self.mean, self.root)
-        return log_likelihood(tasks, self.remainder()) / mask.sum(-1)
+    def log_likelihood(self, tasks: TaskBatch) -> Tensor:
+        """Per observation, `T`."""
+        features, mask = self.network.features(tasks.X), tasks.mask
+        seen = HeadTasks(features, tasks.X, tasks.Y, mask, self.mean, self.root)
+        return log_likelihood(seen, self.remainder()) / tasks.counts
 
 
 def refine(
@@ -120,7 +121,7 @@ def refine(
             if (step + 1) % look and step + 1 < settings.steps:
                 continue
             with torch.no_grad():
-                evidence = float(model.log_likelihood(*validation).mean())
+                evidence = float(model.log_likelihood(validation).mean())
             since += 1
             if evidence > best:
                 best, best_state, since = evidence, copy.deepcopy(model.state_dict()), 0
@@ -142,7 +143,7 @@ def _adam_step(
     generator: torch.Generator,
 ) -> None:
     seen = _subset(tasks, settings.tasks_per_step, settings.points_per_task, generator)
-    loss = -model.log_likelihood(*seen).mean()
+    loss = -model.log_likelihood(seen).mean()
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
@@ -161,12 +162,7 @@ def _parameter_groups(model: _Model, settings: RefineSettings) -> list[dict[str,
 
 def _subset(
     tasks: TaskBatch, num_tasks: int, num_points: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Random tasks and, of each, random observations without replacement: X, Y and the mask."""
-    device = tasks.Y.device
-    chosen = torch.randperm(len(tasks), generator=generator, device=device)[:num_tasks]
-    tasks = tasks.select(chosen)
-    keys = torch.rand(tasks.Y.shape, generator=generator, device=device)
-    order = torch.where(tasks.mask, keys, 2.0).argsort(-1)[:, :num_points]
-    X = tasks.X.gather(1, order.unsqueeze(-1).expand(-1, -1, tasks.X.shape[-1]))
-    return X, tasks.Y.gather(1, order), tasks.mask.gather(1, order)
+) -> TaskBatch:
+    """Random tasks and, of each, random observations."""
+    chosen = torch.randperm(len(tasks), generator=generator, device=tasks.Y.device)[:num_tasks]
+    return tasks.select(chosen).some_observations(num_points, generator)

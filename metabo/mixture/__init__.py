@@ -1,6 +1,7 @@
 """The conjugate mixture over head weights: its components, its posterior, and how it is learned."""
 
-from metabo.mixture.components import Mixture, broad_components, concatenate
+from metabo.mixture.broad import broad_components, fit_broad
+from metabo.mixture.components import Mixture, concatenate
 from metabo.mixture.conditioning import ConditionedMixture, condition
 from metabo.mixture.em import (
     EMSettings,
@@ -29,6 +30,7 @@ __all__ = [
     "concatenate",
     "condition",
     "expectation",
+    "fit_broad",
     "fit_gaussian",
     "fit_mixture",
     "fit_parameter_map",

@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 from functools import cached_property
-from itertools import product
 
 import torch
 from torch import Tensor
@@ -137,42 +136,3 @@ def concatenate(parts: list[tuple[float, Mixture]]) -> Mixture:
                 value = torch.nn.functional.pad(value, (0, width - value.shape[-1]))
             columns[name].append(value)
     return Mixture(**{name: torch.cat(values) for name, values in columns.items()})
-
-
-def broad_components(
-    num_features: int,
-    encoded_dim: int,
-    noise: float,
-    *,
-    outputscales: tuple[float, ...] = (0.02, 0.2, 1.0, 5.0, 50.0),
-    lengthscales: tuple[float, ...] = (0.25, 0.6, 1.5, 3.5),
-) -> Mixture:
-    """Ordinary Gaussian processes at the family's scale, for tasks of another family.
-
-    The hyperparameters are not fitted but integrated over: the components form a grid of them, and
-    the evidence picks. Values are in model units, where the pooled outputs have variance one and a
-    uniform input has; length scales grow with the root of the number of inputs [Hvarfner2024]_.
-
-    Args:
-        num_features: p; the last feature is the constant, whose weight is the unknown level.
-        encoded_dim: e.
-        noise: The variance of the observation noise.
-        outputscales: The grid of variances.
-        lengthscales: The grid of length scales for one input.
-
-    .. [Hvarfner2024] C. Hvarfner, E. O. Hellsten, L. Nardi. Vanilla Bayesian Optimization Performs
-        Great in High Dimensions. arXiv:2402.02229.
-    """
-    grid = torch.tensor(list(product(outputscales, lengthscales)), dtype=torch.float64)
-    count = len(grid)
-    roots = torch.zeros(count, num_features, 1, dtype=torch.float64)
-    roots[:, -1, 0] = (1 + grid[:, 0]).sqrt()  # the level is as far off as the function varies
-    return Mixture(
-        log_weights=torch.full((count,), -math.log(count), dtype=torch.float64),
-        means=torch.zeros(count, num_features, dtype=torch.float64),
-        roots=roots,
-        outputscales=grid[:, 0].clone(),
-        lengthscales=grid[:, 1:].repeat(1, encoded_dim) * math.sqrt(max(encoded_dim, 1)),
-        noises=torch.full((count,), noise, dtype=torch.float64),
-        is_broad=torch.ones(count, dtype=torch.bool),
-    )

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from metabo.mixture.components import Mixture
 
-_JITTERS = (1e-10, 1e-8, 1e-6, 1e-4)
+JITTERS = (1e-10, 1e-8, 1e-6, 1e-4)
 _FLOOR = 1e-12  # of a posterior variance, as a share of the prior's: rounding makes it negative
 
 
@@ -138,9 +138,13 @@ class ConditionedMixture:
 
     def likely(self, keep: float = 1e-9) -> ConditionedMixture:
         """Without the components whose posterior probability is below `keep` in every batch."""
-        probable = self.log_weights > math.log(keep)
-        kept = probable.flatten(0, -2).any(0) if probable.dim() > 1 else probable
+        kept = self.is_likely(keep)
         return self if bool(kept.all()) else self.select(kept)
+
+    def is_likely(self, keep: float = 1e-9) -> Tensor:
+        """`C` (bool), false for those components."""
+        probable = self.log_weights > math.log(keep)
+        return probable.flatten(0, -2).any(0) if probable.dim() > 1 else probable
 
     def select(self, index: Tensor) -> ConditionedMixture:
         """The components at `index` (long or bool), their weights normalised."""
@@ -209,7 +213,7 @@ def _cholesky(matrix: Tensor) -> tuple[Tensor, float]:
         return factor, 0.0
     scale = matrix.diagonal(dim1=-2, dim2=-1).mean(-1)
     identity = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
-    for jitter in _JITTERS:
+    for jitter in JITTERS:
         added = torch.where(info > 0, jitter * scale, torch.zeros_like(scale))
         factor, failed = torch.linalg.cholesky_ex(matrix + added[..., None, None] * identity)
         if not bool(failed.any()):

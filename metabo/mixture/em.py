@@ -18,8 +18,7 @@ import torch
 from scipy.cluster.vq import kmeans2
 from torch import Tensor
 
-from metabo.mixture.components import matern52
-from metabo.mixture.remainder import Remainder
+from metabo.mixture.remainder import Remainder, whiten
 
 _CHUNK = 256  # tasks at once: what a step works on stays near the cache, and memory is bounded
 
@@ -81,18 +80,10 @@ class HeadStatistics:
             mask: `T x n` (bool), false where a row is padding.
             remainder: The kernel of what the features leave over, and the noise.
         """
-        # Padded rows become independent zeros of variance one, which add nothing to any term.
-        both = mask.unsqueeze(-1) & mask.unsqueeze(-2)
-        kernel = remainder.outputscale * matern52(inputs, inputs, remainder.lengthscales)
-        diagonal = torch.where(mask, remainder.noise, torch.ones_like(targets))
-        covariance = torch.where(both, kernel, 0.0) + torch.diag_embed(diagonal)
-        factor = torch.linalg.cholesky(covariance)
-        columns = torch.cat([features, targets.unsqueeze(-1)], -1) * mask.unsqueeze(-1)
-        columns = torch.linalg.solve_triangular(factor, columns, upper=False)
+        columns = torch.cat([features, targets.unsqueeze(-1)], -1)
+        columns, constant = whiten(columns, remainder.covariance(inputs), remainder.noise, mask)
         white, y = columns[..., :-1], columns[..., -1:]
-        log_determinant = 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        constant = mask.sum(-1).to(targets) * math.log(2 * math.pi)
-        energy = y.square().sum((-1, -2)) + log_determinant + constant
+        energy = y.square().sum((-1, -2)) + constant
         return cls(white.mT @ white, (white.mT @ y).squeeze(-1), energy)
 
     def select(self, index: Tensor) -> HeadStatistics:

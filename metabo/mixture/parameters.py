@@ -12,7 +12,7 @@ beyond an end counts as that end.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -61,6 +61,11 @@ class ParameterMap:
     def tensors(self) -> dict[str, Tensor]:
         """The fields but the names, for saving."""
         return {name: value for name, value in vars(self).items() if name != "names"}
+
+    def select(self, index: Tensor) -> ParameterMap:
+        """For the components at `index` (long or bool)."""
+        chosen = {n: getattr(self, n)[index] for n in ("offsets", "slopes", "covariances")}
+        return replace(self, **chosen)
 
     def to(self, device: torch.device | str) -> ParameterMap:
         """A copy on another device."""

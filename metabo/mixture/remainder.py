@@ -19,6 +19,10 @@ class Remainder:
     lengthscales: Tensor
     noise: Tensor
 
+    def covariance(self, inputs: Tensor) -> Tensor:
+        """That of the remainder, without the noise: `... x n x n` at inputs `... x n x e`."""
+        return self.outputscale * matern52(inputs, inputs, self.lengthscales)
+
 
 @dataclass(frozen=True, eq=False)
 class HeadTasks:
@@ -52,17 +56,34 @@ def log_likelihood(
         head_scale: Multiplies the root.
     """
     head = tasks.features @ tasks.root * head_scale
-    correlation = matern52(tasks.inputs, tasks.inputs, remainder.lengthscales)
-    covariance = head @ head.mT + remainder.outputscale * correlation
+    covariance = head @ head.mT + remainder.covariance(tasks.inputs)
+    deviation = (tasks.targets - tasks.features @ tasks.mean).unsqueeze(-1)
+    white, constant = whiten(deviation, covariance, remainder.noise, tasks.mask)
+    return -0.5 * (white.square().sum((-1, -2)) + constant)
+
+
+def whiten(
+    columns: Tensor, covariance: Tensor, noise: Tensor, mask: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What makes the observations of padded tasks independent, of variance one.
+
+    Args:
+        columns: `T x n x c`, functions of the n observations.
+        covariance: `T x n x n`, of the observations without their noise.
+        noise: 0-d, its variance.
+        mask: `T x n` (bool), false where a row is padding.
+
+    Returns:
+        `L^-1 columns` for the Cholesky factor L of the covariance with noise, padded rows zero; and
+        `T`, its log determinant with the normalising constant.
+    """
     # Padded rows become independent zeros of variance one, which add nothing to any term.
-    both = tasks.mask.unsqueeze(-1) & tasks.mask.unsqueeze(-2)
-    diagonal = torch.where(tasks.mask, remainder.noise, 1.0)
+    both = mask.unsqueeze(-1) & mask.unsqueeze(-2)
+    diagonal = torch.where(mask, noise, 1.0)
     factor = torch.linalg.cholesky(torch.where(both, covariance, 0.0) + torch.diag_embed(diagonal))
-    deviation = ((tasks.targets - tasks.features @ tasks.mean) * tasks.mask).unsqueeze(-1)
-    white = torch.linalg.solve_triangular(factor, deviation, upper=False)
+    white = torch.linalg.solve_triangular(factor, columns * mask.unsqueeze(-1), upper=False)
     log_determinant = 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-    constant = tasks.mask.sum(-1).to(deviation) * math.log(2 * math.pi)
-    return -0.5 * (white.square().sum((-1, -2)) + log_determinant + constant)
+    return white, log_determinant + mask.sum(-1).to(white) * math.log(2 * math.pi)
 
 
 def fit_remainder(

@@ -17,8 +17,6 @@ The value is logarithmic, as [Ament2023]_ recommend: far from the optimum it sti
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from botorch.acquisition import AcquisitionFunction
 from botorch.acquisition.analytic import _log_ei_helper
@@ -27,11 +25,8 @@ from torch import Tensor
 from torch.quasirandom import SobolEngine
 
 from metabo.mixture.conditioning import Prediction
+from metabo.objective import Objective
 from metabo.surrogates.mixture_prior_gp import MixturePriorGP
-
-# As BoTorch's `GenericMCObjective` has it: responses `... x q x 1` and points `... x q x d` in the
-# user's units give values `... x q`, of which larger is better.
-Objective = Callable[[Tensor, Tensor], Tensor]
 
 _NUM_DRAWS = 128
 _FLOOR = 1e-30  # of the expected improvement by draws, so that its logarithm is finite

@@ -21,7 +21,7 @@ from botorch.sampling.get_sampler import GetSampler, _get_sampler_mvn
 from gpytorch.distributions import MultivariateNormal
 from torch import Size, Tensor
 
-from metabo.mixture.conditioning import Marginals, Prediction
+from metabo.mixture.conditioning import JITTERS, Marginals, Prediction
 
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
@@ -126,9 +126,12 @@ class MixturePosterior(Posterior):
 
     def cdf(self, value: Tensor) -> Tensor:
         """The probability that the output is at most `value`; both are `... x q x 1`."""
-        value = value.to(self.means).squeeze(-1).unsqueeze(-2)
-        below = torch.special.ndtr((value - self.means) / self.variances.sqrt())
-        return (self.weights.unsqueeze(-1) * below).sum(-2).unsqueeze(-1).to(self._dtype)
+        return self._cdf(value.to(self.means).squeeze(-1)).unsqueeze(-1).to(self._dtype)
+
+    def _cdf(self, value: Tensor) -> Tensor:
+        """In double precision, whatever is asked for; `... x q`."""
+        below = torch.special.ndtr((value.unsqueeze(-2) - self.means) / self.variances.sqrt())
+        return (self.weights.unsqueeze(-1) * below).sum(-2)
 
     def quantile(self, value: Tensor) -> Tensor:
         """Marginal quantiles, `[len(value) x] ... x q x 1`, to full precision by bisection.
@@ -143,10 +146,9 @@ class MixturePosterior(Posterior):
         z = torch.special.ndtri(value.to(self.means))
         ends = self.means + z * self.variances.sqrt()
         low, high = ends.amin(-2).unsqueeze(-1), ends.amax(-2).unsqueeze(-1)
-        exact = MixturePosterior.cdf
         for _ in range(60):
             middle = (low + high) / 2
-            under = exact(self, middle).to(middle) < value
+            under = self._cdf(middle.squeeze(-1)).unsqueeze(-1) < value
             low, high = torch.where(under, middle, low), torch.where(under, high, middle)
         return high.to(self._dtype)
 
@@ -223,7 +225,7 @@ def _root(covariance: Tensor) -> Tensor:
     """A root of covariances `... x q x q`, which are singular where points repeat."""
     scale = covariance.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
     identity = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
-    for jitter in (1e-10, 1e-8, 1e-6, 1e-4):
+    for jitter in JITTERS:
         root, info = torch.linalg.cholesky_ex(covariance + jitter * scale * identity)
         if not bool(info.any()):
             return root

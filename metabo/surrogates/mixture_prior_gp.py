@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -21,12 +22,18 @@ from gpytorch.mlls import MarginalLogLikelihood
 from gpytorch.models import GP
 from torch import Size, Tensor
 
-from metabo.mixture import ConditionedMixture, Mixture, condition
+from metabo.mixture import ConditionedMixture, Mixture, condition, fit_broad
 from metabo.prior import Prior
 from metabo.surrogates.mixture_members import MixtureMembers
 from metabo.surrogates.mixture_posterior import MixturePosterior
 from metabo.surrogates.parameter_posterior import ParameterPosterior
-from metabo.surrogates.training_data import check_training_data, refuse_learned_scales
+from metabo.surrogates.training_data import (
+    TrainingData,
+    check_training_data,
+    refuse_learned_scales,
+)
+
+_MOST_NUMBERS = 20_000_000  # in the covariances of all components; more would be gigabytes
 
 
 class MixturePriorGP(Model, GP, FantasizeMixin):
@@ -80,26 +87,39 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
             self.outcome_transform = outcome_transform.eval()
             check_training_data(train_X, train_Y, train_Yvar)
         prior.space.check(self._preprocess(train_X), name="train_X")
-        self._condition(train_X, train_Y, train_Yvar, prior)
+        self._condition(TrainingData(train_X, train_Y, train_Yvar), prior)
         self.eval()
 
-    def _condition(
-        self, train_X: Tensor, train_Y: Tensor, train_Yvar: Tensor | None, prior: Prior
-    ) -> None:
-        self.prior = prior.to(train_X.device) if prior.device != train_X.device else prior
-        self.train_inputs = (train_X,)
-        self.train_targets = train_Y.squeeze(-1)
-        self.train_Yvar = train_Yvar  # NaN where the learned noise holds
-        self.conditioned = self._conditioned()
+    def _condition(self, data: TrainingData, prior: Prior) -> None:
+        prior = prior.to(data.X.device) if prior.device != data.X.device else prior
+        self.data, self.prior = data, prior
+        self.train_inputs, self.train_targets = (data.X,), data.Y.squeeze(-1)
+        self.prior = self._screened()
+        self.conditioned = condition(self.prior.mixture, *self._observations())
         self._likely = self.conditioned.likely()
         self.likelihood = self._likelihood()
 
-    def _conditioned(self) -> ConditionedMixture:
-        features, inputs = self.prior.encode(self._preprocess(self.train_inputs[0]).double())
-        offset, scale = self.prior.output_offset, self.prior.output_scale
-        targets = (self.train_targets.double() - offset) / scale
-        noise = None if self.train_Yvar is None else self.train_Yvar.double().squeeze(-1) / scale**2
-        return condition(self.prior.mixture, features, inputs, targets, noise)
+    def _screened(self) -> Prior:
+        """The Prior, without the components that a part of many observations rules out.
+
+        Each component has a covariance of its own, so that memory is their number times n x n.
+        """
+        n, mixture = len(self.data), self.prior.mixture
+        part = math.isqrt(_MOST_NUMBERS // mixture.num_components)
+        if n <= part:
+            return self.prior
+        rows = torch.linspace(0, n - 1, part, device=self.data.X.device).long()
+        some = condition(mixture, *self._observations(self.data.select(rows)))
+        return self.prior.select(some.is_likely())
+
+    def _observations(
+        self, data: TrainingData | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Features, encoded inputs, targets and known noise variances, in model units."""
+        data = data or self.data
+        features, inputs = self.prior.encode(self._preprocess(data.X).double())
+        targets, noise = data.scaled(self.prior.output_offset, self.prior.output_scale)
+        return features, inputs, targets, noise
 
     def _preprocess(self, X: Tensor) -> Tensor:
         transform = getattr(self, "input_transform", None)
@@ -123,9 +143,7 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """What `to`, `double`, `cuda` and the like call: the observations move along."""
         super()._apply(fn, recurse)
-        Yvar = None if self.train_Yvar is None else fn(self.train_Yvar)
-        X, Y = fn(self.train_inputs[0]), fn(self.train_targets.unsqueeze(-1))
-        self._condition(X, Y, Yvar, self.prior)
+        self._condition(self.data.apply(fn), self.prior)
         return self
 
     @classmethod
@@ -134,6 +152,17 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
     ) -> dict[str, Any]:
         """The arguments of the constructor, from a data set and Ax's model options."""
         return super().construct_inputs(training_data) | {"prior": prior} | transforms
+
+    def get_extra_state(self) -> str:
+        """Which Prior it is, for `state_dict`."""
+        return self.prior.network_digest
+
+    def set_extra_state(self, state: str) -> None:
+        """Refuse the state of a model with another Prior, which would not fit these weights."""
+        if state != self.prior.network_digest:
+            raise ValueError(
+                "this state_dict is of a model with another Prior: build the model with that Prior"
+            )
 
     @property
     def num_outputs(self) -> int:
@@ -148,9 +177,7 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
     @property
     def log_evidence(self) -> Tensor:
         """The log density, `batch_shape`, of Y under the Prior, in the user's units."""
-        count = self.train_targets.shape[-1]
-        scale = torch.tensor(self.prior.output_scale, dtype=torch.float64)
-        return self.conditioned.log_evidence - count * scale.log()
+        return self.conditioned.log_evidence - len(self.data) * math.log(self.prior.output_scale)
 
     @property
     def prior_weight(self) -> Tensor:
@@ -212,17 +239,24 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
 
     def _noise_of_new(self, mixture: Mixture) -> Tensor:
         """The noise variance of an observation to come, `... x C x 1`, in model units."""
-        if self._mean_known_noise is None:
+        known = self.data.mean_known_noise
+        if known is None:
             return mixture.noises[:, None]
-        return self._mean_known_noise.double() / self.prior.output_scale**2
+        return known.double() / self.prior.output_scale**2
 
-    @property
-    def _mean_known_noise(self) -> Tensor | None:
-        """`batch_shape x 1 x 1`, in the user's units; None if the learned noise holds."""
-        known = self.train_Yvar
-        if known is None or known.shape[-2] == 0 or bool(known.isnan().any()):
-            return None
-        return known.mean(-2, keepdim=True)
+    def with_fitted_broad(self) -> MixturePriorGP:
+        """The model with one more broad component: an ordinary GP fitted to these observations.
+
+        It is what to go on with when `prior_weight` says that the task is not of the family. The
+        fit, by the marginal likelihood, takes about as long as that of a vanilla GP.
+
+        Raises:
+            UnsupportedError: If the model is batched, or has fewer than two observations.
+        """
+        if self.batch_shape or len(self.data) < 2:
+            raise UnsupportedError("with_fitted_broad() needs one task with two observations")
+        prior = self.prior.with_broad(fit_broad(*self._observations()))
+        return self._rebuilt(self.data, prior)
 
     def parameter_posterior(self) -> ParameterPosterior:
         """What the observations say of the parameters of a family in closed form.
@@ -284,25 +318,16 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
         """
         if hasattr(self, "outcome_transform"):
             Y, _ = self.outcome_transform(Y, X=X)
-        batch = torch.broadcast_shapes(X.shape[:-2], Y.shape[:-2], self.batch_shape)
+        return self._rebuilt(self.data.extended(X, Y, noise), self.prior)
 
-        def joined(old: Tensor, new: Tensor) -> Tensor:
-            old = old.expand(*batch, *old.shape[-2:])
-            return torch.cat([old, new.expand(*batch, *new.shape[-2:]).to(old)], -2)
-
-        targets, variances = self.train_targets.unsqueeze(-1), self.train_Yvar
-        if variances is not None or noise is not None:
-            learned = torch.full_like(targets, torch.nan)
-            variances = learned if variances is None else variances
-            noise = self._mean_known_noise if noise is None else noise
-            noise = learned.new_full((1, 1), torch.nan) if noise is None else noise
-            variances = joined(variances, noise.expand(*noise.shape[:-2], Y.shape[-2], 1))
+    def _rebuilt(self, data: TrainingData, prior: Prior) -> MixturePriorGP:
+        """A model with the same transforms."""
         model = type(self).__new__(type(self))
         super(MixturePriorGP, model).__init__()
         for name in ("input_transform", "outcome_transform"):
             if hasattr(self, name):
                 setattr(model, name, getattr(self, name))
-        model._condition(joined(self.train_inputs[0], X), joined(targets, Y), variances, self.prior)
+        model._condition(data, prior)
         return model.eval()
 
     def fantasize(
@@ -322,7 +347,7 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
             kwargs: As of `FantasizeMixin`.
         """
         if observation_noise is None:
-            observation_noise = self._mean_known_noise
+            observation_noise = self.data.mean_known_noise
         return super().fantasize(X, sampler, observation_noise, **kwargs)
 
     def subset_output(self, idcs: list[int]) -> MixturePriorGP:

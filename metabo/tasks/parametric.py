@@ -57,9 +57,18 @@ class FunctionFamily(TaskFamily):
         self.noise_sd = float(noise_sd)
         self._vectorised = self._try()
 
-    def draw(self, num_tasks: int, seed: int) -> dict[str, Tensor]:
-        """The parameters of T tasks, T float64 values each: those of `tasks` with the same seed."""
-        return self._draw(num_tasks, torch.Generator().manual_seed(seed))
+    def draw(
+        self, num_tasks: int, seed: int, *, within: Mapping[str, Range] | None = None
+    ) -> dict[str, Tensor]:
+        """The parameters of T tasks, T float64 values each: those of `tasks` with the same seed.
+
+        Args:
+            num_tasks: T.
+            seed: Of the draw.
+            within: Smaller ranges, of all parameters, to draw from.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        return self._draw(num_tasks, generator, within or self.parameters)
 
     def evaluate(self, parameters: Mapping[str, Tensor], X: Tensor) -> Tensor:
         """The noise-free values (`T x n`) of T tasks at points of their own.
@@ -110,10 +119,12 @@ class FunctionFamily(TaskFamily):
             "space": self.space.to_json(),
         }
 
-    def _draw(self, num_tasks: int, generator: torch.Generator) -> dict[str, Tensor]:
-        unit = torch.rand(num_tasks, len(self.parameters), generator=generator, dtype=torch.float64)
-        ranges = zip(self.parameters.items(), unit.unbind(-1), strict=True)
-        return {name: low + (high - low) * u for (name, (low, high)), u in ranges}
+    def _draw(
+        self, num_tasks: int, generator: torch.Generator, ranges: Mapping[str, Range]
+    ) -> dict[str, Tensor]:
+        unit = torch.rand(num_tasks, len(ranges), generator=generator, dtype=torch.float64)
+        columns = zip(ranges.items(), unit.unbind(-1), strict=True)
+        return {name: low + (high - low) * u for (name, (low, high)), u in columns}
 
     def _observe(
         self, num_tasks: int, num_points: int, seed: int
@@ -124,7 +135,7 @@ class FunctionFamily(TaskFamily):
                 f"num_tasks is {num_tasks} and num_points {num_points}; both must be at least 1"
             )
         generator = torch.Generator().manual_seed(seed)
-        parameters = self._draw(num_tasks, generator)
+        parameters = self._draw(num_tasks, generator, self.parameters)
         unit = torch.rand(
             num_tasks, num_points, self.space.dim, generator=generator, dtype=torch.float64
         )
@@ -169,7 +180,7 @@ class FunctionFamily(TaskFamily):
     def _try(self) -> bool:
         """Run the function on a few points; whether `vmap` over tasks gives what a loop gives."""
         generator = torch.Generator().manual_seed(0)
-        parameters = self._draw(3, generator)
+        parameters = self._draw(3, generator, self.parameters)
         # d + 3 rows, so that one value for each input cannot pass for one value for each row.
         unit = torch.rand(
             3, self.space.dim + 3, self.space.dim, generator=generator, dtype=torch.float64

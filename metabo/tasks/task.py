@@ -128,6 +128,15 @@ class TaskBatch:
             indices = torch.as_tensor(indices, device=self.Y.device)
         return replace(self, X=self.X[indices], Y=self.Y[indices], counts=self.counts[indices])
 
+    def some_observations(self, num_points: int, generator: torch.Generator) -> Self:
+        """At most so many observations of each task, drawn without replacement."""
+        keys = torch.rand(self.Y.shape, generator=generator, device=generator.device)
+        keys = keys.to(self.Y.device)
+        order = torch.where(self.mask, keys, 2.0).argsort(-1)[:, :num_points]
+        X = self.X.gather(1, order.unsqueeze(-1).expand(-1, -1, self.X.shape[-1]))
+        counts = self.counts.clamp_max(num_points)
+        return replace(self, X=X, Y=self.Y.gather(1, order), counts=counts)
+
     def minibatch(
         self, num_tasks: int, num_points: int, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ from metabo.tasks import FunctionFamily
 NOISE = 0.3
 
 
-def line(X: Tensor, slope: Tensor) -> Tensor:
+def line(X: Tensor, slope: Tensor, idle: Tensor | None = None) -> Tensor:
     return slope * X
 
 
@@ -47,6 +47,20 @@ def test_density_integrates_the_noise_over_the_posterior() -> None:
     ]
     found = BAYES.predict(X, Y, QUERY).log_prob(y).exp()
     torch.testing.assert_close(found, found.new_tensor(expected), rtol=0.01, atol=0)
+
+
+def test_many_precise_observations_leave_enough_draws() -> None:
+    family = FunctionFamily(line, {"slope": (0, 1), "idle": (3, 3)}, (-2, 2), noise_sd=1e-4)
+    X = torch.linspace(-2, 2, 200, dtype=torch.float64).unsqueeze(-1)
+    noise = 1e-4 * torch.randn(X.shape, generator=torch.Generator().manual_seed(0))
+    draws = ExactBayes(family, num_draws=2000).posterior(X, 0.123456 * X + noise)
+    slope, weights = draws.parameters["slope"], draws.log_weights.exp()
+    mean = float(weights @ slope)
+    sd = 1e-4 / float(X.square().sum().sqrt())
+    estimate = 0.123456 + float((X * noise).sum() / X.square().sum())
+    assert draws.effective_share > 0.01
+    assert mean == pytest.approx(estimate, abs=0.3 * sd)
+    assert float(weights @ (slope - mean).square()) == pytest.approx(sd**2, rel=0.3)
 
 
 def test_without_observations_it_is_the_prior() -> None:

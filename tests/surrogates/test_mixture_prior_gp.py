@@ -229,8 +229,8 @@ class TestConditioning:
         vague = model.condition_on_observations(X, Y, noise=torch.full((1, 1), 1e8).double())
         same(vague, model, X, tolerance=1e-5)
         again = exact.condition_on_observations(X, Y)
-        assert again.train_Yvar is not None
-        assert again.train_Yvar.isnan().sum() == 6
+        assert again.data.Yvar is not None
+        assert again.data.Yvar.isnan().sum() == 6
 
     @pytest.mark.parametrize(("batch", "fantasies"), list(product(BATCHES, [(), (4,)])))
     def test_batches_of_new_observations(
