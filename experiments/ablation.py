@@ -38,8 +38,8 @@ FROZEN = RefineSettings(feature_step_size=0.0)
 class Settings:
     """What is run."""
 
-    sizes: tuple[int, ...] = (1, 4, 16, 32, 64)  # numbers of components
-    tasks: int = 200
+    sizes: tuple[int, ...] = (1, 8, 64)  # numbers of components
+    tasks: int = 100
     counts: tuple[int, ...] = (1, 2, 3, 5, 8, 10)
     jobs: int = 2
     meta_train: MetaTrainSettings = field(default_factory=MetaTrainSettings)

@@ -33,9 +33,9 @@ class Settings:
 
     num_tasks: tuple[int, ...] = (4, 8, 16, 32, 128, 1024)  # to meta-train on
     points: int = 20  # of each
-    episodes: int = 200  # unseen curves to predict
+    episodes: int = 100  # unseen curves to predict
     counts: tuple[int, ...] = (1, 2, 3, 5, 8, 10)
-    seeds: int = 3  # of the tasks to train on
+    seeds: int = 2  # of the tasks to train on
     jobs: int = 2
     meta_train: MetaTrainSettings = field(default_factory=MetaTrainSettings)
 

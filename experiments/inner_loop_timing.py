@@ -15,6 +15,8 @@ from inner_loop_alternatives import IMPLEMENTATIONS, Run
 
 from metabo.network import MLP
 
+_LONG = 30.0  # seconds of a turn, beyond which two turns must do
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -49,8 +51,12 @@ def _tie(threads: int) -> None:
 def speeds(problem: Problem, names: list[str], repeats: int, seconds: float) -> list[list[float]]:
     """Tasks x inner steps a second, of each implementation in each repeat of so many seconds."""
     runs = [problem.prepare(name) for name in names]
-    once = [min(_seconds(problem, run, 1) for _ in range(2)) for run in runs]  # the first compiles
+    for run in runs:
+        run()  # the first call compiles
+    once = [_seconds(problem, run, 1) for run in runs]
     calls = [max(1, round(seconds / one)) for one in once]
+    if sum(once) > _LONG:
+        repeats = 2
     turns = [
         [n / _seconds(problem, run, n) for run, n in zip(runs, calls, strict=True)]
         for _ in range(repeats)

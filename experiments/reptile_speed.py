@@ -5,6 +5,8 @@
 The alternatives take turns within one process, since the noise from run to run is large; it is tied
 to as many cores as it has threads. JAX and C++ are compared with where they are installed. Memory
 is the peak of one call in a fresh process, beyond what the process held before.
+
+Each problem's rows are written at once; a run goes on after the problems that `rows.csv` has.
 """
 
 from __future__ import annotations
@@ -26,6 +28,9 @@ from metabo.benchmark import plots
 from metabo.benchmark.record import write_meta, write_table
 
 OUT = Path(__file__).parent / "results" / "reptile_speed"
+
+PROBLEM = ["num_tasks", "width", "threads", "device"]
+COLUMNS = ["implementation", *PROBLEM, "repeat", "steps_per_second", "peak_mib"]
 
 
 @dataclass(frozen=True)
@@ -78,15 +83,19 @@ def draw(rows: pd.DataFrame) -> Figure:
 def main(smoke: bool = False, seed: int = 0, out: Path = OUT) -> None:
     """Measure every problem, and write rows.csv, meta.json and a figure."""
     settings, started = SMOKE if smoke else Settings(), time.perf_counter()
-    rows = pd.concat(
-        rows_of(Problem(num_tasks, width, device, threads, seed), settings)
-        for (device, threads), width, num_tasks in product(
-            settings.places, settings.widths, settings.num_tasks
-        )
-        if device == "cpu" or torch.cuda.is_available()
-    )
-    columns = "implementation num_tasks width threads device repeat steps_per_second peak_mib"
-    write_table(rows[columns.split()], out / "rows.csv")
+    rows, done = pd.DataFrame(columns=COLUMNS), set()
+    if (out / "rows.csv").exists():
+        rows = pd.read_csv(out / "rows.csv")
+        done = set(rows[PROBLEM].itertuples(index=False, name=None))
+    for (device, threads), width, num_tasks in product(
+        settings.places, settings.widths, settings.num_tasks
+    ):
+        skip = device == "cuda" and not torch.cuda.is_available()
+        if skip or (num_tasks, width, threads, device) in done:
+            continue
+        own = rows_of(Problem(num_tasks, width, device, threads, seed), settings)[COLUMNS]
+        rows = own if rows.empty else pd.concat([rows, own])
+        write_table(rows, out / "rows.csv")
     used = asdict(settings) | {"seed": seed}
     if "jax_autograd" in IMPLEMENTATIONS:
         used["jax"] = version("jax")

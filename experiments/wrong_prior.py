@@ -1,8 +1,8 @@
 """What does a wrong prior cost? Optimisation of functions that are not of the prior's family.
 
 Priors are of logistic curves (or, for more inputs, logistic surfaces). The tasks are logistic
-curves shifted, flipped or rescaled out of the family; bells; and Branin and Hartmann-3, each moved
-by up to 5% of its range from task to task.
+curves shifted, flipped or rescaled out of the family; bells; and windows of Branin and Hartmann-3
+that are moved by up to 5% of the range from task to task.
 
     python experiments/wrong_prior.py [--smoke] [--seed 0] [--out DIR]
 """
@@ -40,7 +40,7 @@ COUNTS = (3, 5, 10, 20, 30)
 class Settings:
     """What is run."""
 
-    tasks: int = 20  # of each kind
+    tasks: int = 12  # of each kind
     evaluations: int = 30
     candidates: int = 1000  # of Branin and Hartmann-3; curves have 200
     jobs: int = 2
@@ -84,9 +84,10 @@ def curves(settings: Settings, seed: int) -> Iterator[Problem]:
 
 
 def moved(function: SyntheticTestFunction, shift: Tensor) -> Callable[[Tensor], Tensor]:
-    """The function at points that are shifted by a share of its range."""
+    """The function on a window of nine tenths of its range, shifted from the middle."""
     low, high = torch.as_tensor(function.bounds)
-    return lambda X: function(X + shift * (high - low)).unsqueeze(-1)
+    middle = (low + high) / 2 + shift * (high - low)
+    return lambda X: function(middle + 0.9 * (X - (low + high) / 2)).unsqueeze(-1)
 
 
 def surfaces(

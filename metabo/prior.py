@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import math
 import os
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -127,19 +126,17 @@ class Prior:
         parameters = None if self.parameters is None else self.parameters.select(index)
         return replace(self, mixture=self.mixture.select(index), parameters=parameters)
 
-    def with_broad(self, component: Mixture) -> Prior:
-        """With one more broad component, which gets half of the broad ones' probability."""
-        mixture, broad = self.mixture, self.mixture.is_broad
-        half = 0.5 * float(mixture.log_weights.exp()[broad].sum())
-        log_weights = mixture.log_weights - math.log(2) * broad
-        rest = mixture.reweighted(log_weights)
-        parameters = self.parameters
-        if parameters is not None:  # a broad component's map is that of any other
-            known = torch.arange(len(broad), device=broad.device)
-            parameters = parameters.select(torch.cat([known, broad.nonzero()[-1]]))
-        return replace(
-            self, mixture=concatenate([(1 - half, rest), (half, component)]), parameters=parameters
-        )
+    def with_broad(self, component: Mixture, share: float) -> Prior:
+        """With one more broad component, which gets a share of the prior probability.
+
+        There must be one already.
+        """
+        parameters, broad = self.parameters, self.mixture.is_broad
+        if parameters is not None:  # of any broad component they are the same
+            every = torch.arange(len(broad), device=broad.device)
+            parameters = parameters.select(torch.cat([every, broad.nonzero()[-1]]))
+        mixture = concatenate([(1 - share, self.mixture), (share, component)])
+        return replace(self, mixture=mixture, parameters=parameters)
 
     @property
     def plain_kernels(self) -> PlainKernels:

@@ -21,7 +21,7 @@ LAYERS = [
     {"mixture", "network", "tasks"},
     {"space"},
     {"column", "encoding", "prior_file", "objective"},
-    {"atomic"},
+    {"atomic", "cores"},
 ]
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
 OPTIONAL = {

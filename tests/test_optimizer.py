@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from metabo.optimizer import Optimizer, search_space
+from metabo.optimizer import Optimizer, PriorCollapsedWarning, search_space
 from metabo.prior import Prior
 from metabo.space import SpaceError
 from metabo.surrogates import LogIncumbentImprovement, MixturePriorGP
@@ -30,6 +30,7 @@ def run(optimizer: Optimizer, function: Callable[[dict[str, float]], float], cou
     return asked
 
 
+@pytest.mark.filterwarnings("ignore::metabo.PriorCollapsedWarning")  # these priors know no bowls
 class TestAsk:
     def test_optimises(self, make_prior: Made) -> None:
         prior = make_prior(broad=0.9, offset=-3.0, scale=2.0)
@@ -111,6 +112,25 @@ class TestAsk:
         assert optimizer.ask() == optimizer.ask()
         assert len(optimizer) == 0
         assert torch.equal(torch.get_rng_state(), state)
+
+    def test_goes_on_as_an_ordinary_gp_where_the_prior_is_wrong(self, make_prior: Made) -> None:
+        optimizer = Optimizer(make_prior(broad=0.1), seed=0)
+        assert len(optimizer.model.prior.mixture.log_weights) == 24
+        generator = torch.Generator().manual_seed(0)
+        for row in torch.rand(12, 2, generator=generator, dtype=torch.float64):
+            x = {"x1": 8 * float(row[0]) - 4, "x2": float(row[1])}
+            optimizer.tell(x, 1000 * math.sin(2 * x["x1"]))
+        with pytest.warns(PriorCollapsedWarning, match="after 12 observations") as caught:
+            model, again = optimizer.model, optimizer.model
+        assert len(caught) == 1
+        fitted = model.prior.mixture
+        assert float(model.prior_weight) < 0.01
+        assert fitted.num_components == 25
+        assert int(fitted.is_broad.sum()) == 21
+        weights = model.conditioned.log_weights.exp()
+        assert weights[-1] > 0.5
+        X = torch.tensor([[0.5, 0.5]], dtype=torch.float64)
+        torch.testing.assert_close(model.posterior(X).mean, again.posterior(X).mean)
 
     def test_the_search_polishes_the_best_of_the_pool(self, prior: Prior, observe: Observe) -> None:
         X, Y = observe(prior, 4)

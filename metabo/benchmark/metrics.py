@@ -9,7 +9,7 @@ import torch
 from numpy.typing import ArrayLike
 from scipy import stats
 from torch import Tensor
-from torch.distributions import Distribution
+from torch.distributions import Distribution, MixtureSameFamily
 
 
 def mean_squared_error(prediction: Distribution, truth: Tensor) -> float:
@@ -54,11 +54,21 @@ def crps(prediction: Distribution, observations: Tensor, *, draws: int = 1000) -
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        values = prediction.sample(torch.Size([draws])).sort(0).values
+        values = _sample(prediction, draws).sort(0).values
     error = (values - observations).abs().mean(0)
     ranks = torch.arange(1, draws + 1).to(values)
     spread = (2 * ranks - draws - 1) @ values / (draws * (draws - 1))
     return float((error - spread).mean())
+
+
+def _sample(prediction: Distribution, draws: int) -> Tensor:
+    """`draws x q`; a mixture's own `sample` would draw from every component each time."""
+    if not isinstance(prediction, MixtureSameFamily):
+        return prediction.sample(torch.Size([draws]))
+    chosen = prediction.mixture_distribution.sample(torch.Size([draws])).T
+    parts = prediction.component_distribution
+    means, deviations = parts.mean.gather(-1, chosen), parts.stddev.gather(-1, chosen)
+    return torch.normal(means, deviations).T
 
 
 def gap_closed(reference: ArrayLike, ours: ArrayLike, best: ArrayLike) -> float:

@@ -17,12 +17,12 @@ chunks that fit the cache, each taken through all its steps.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from metabo.cores import num_cores, on_cores
 from metabo.network import MLP
 
 # A chunk's working set, measured from width 32 to 128: it ends between second and third level.
@@ -122,7 +122,7 @@ def adapt_layers(
             losses[:, chunk] = _descend(own, activation, X[:, chunk], Y[:, chunk], step_size)
 
     if X.device.type == "cpu":
-        _run_on_cores(run, chunks(start, X, torch.get_num_threads()))
+        on_cores(run, chunks(start, X, num_cores()))
     else:
         run(slice(None))
     return Adapted(layers, losses)
@@ -139,21 +139,6 @@ def chunks(start: Sequence[Tensor], X: Tensor, threads: int) -> list[slice]:
         count = -(-count // threads) * threads
     count = min(count, num_tasks)
     return [slice(num_tasks * i // count, num_tasks * (i + 1) // count) for i in range(count)]
-
-
-def _run_on_cores(run: Callable[[slice], None], cut: list[slice]) -> None:
-    """Run chunks on as many threads as PyTorch may use, each chunk on one core."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # new threads inherit it: sharing such small products only costs
-    try:
-        if threads == 1 or len(cut) == 1:
-            for chunk in cut:
-                run(chunk)
-        else:
-            with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(run, cut))
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _descend(

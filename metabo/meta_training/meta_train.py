@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from metabo.cores import one_thread
 from metabo.meta_training.features import (
     Features,
     FeatureSettings,
@@ -106,9 +107,10 @@ def meta_train(
     tasks = TaskBatch(family.space.encode(raw.X), (raw.Y - offset) / scale * raw.mask, raw.counts)
     tasks = tasks.to(choose_device(device))
     ways = [False, True] if is_table and len(tasks) > 1 else [False]
-    fits = [_Way(tasks, levels, settings, seed, progress, records).fit() for levels in ways]
-    best = max(fits, key=lambda fit: fit.evidence)
-    parameters = parameter_map(family, best.network, best.mixture, tasks, seed=seed)
+    with one_thread():  # for small products; what is worth it is spread over the cores
+        fits = [_Way(tasks, levels, settings, seed, progress, records).fit() for levels in ways]
+        best = max(fits, key=lambda fit: fit.evidence)
+        parameters = parameter_map(family, best.network, best.mixture, tasks, seed=seed)
     return Prior(
         network=best.network.to("cpu"),
         mixture=best.mixture.to("cpu"),

@@ -110,7 +110,7 @@ def refine(
     cooling = torch.optim.lr_scheduler.CosineAnnealingLR(
         optimizer, settings.steps, eta_min=0.03 * settings.step_size
     )
-    validation = _subset(held_out, 256, 2 * settings.points_per_task, generator)
+    validation = _subset(held_out, 256, settings.points_per_task, generator)
     best, best_state, since = -math.inf, copy.deepcopy(model.state_dict()), 0
     look = max(settings.steps // 20, 1)
     with progress_bar(progress) as bar:

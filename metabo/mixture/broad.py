@@ -11,6 +11,7 @@ a vanilla Gaussian process, with the same priors [Hvarfner2024]_ but for the ker
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -19,9 +20,10 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from metabo.mixture.components import Mixture
-from metabo.mixture.conditioning import condition
+from metabo.mixture.remainder import HeadTasks, Remainder, log_likelihood
 
 _UNIT = math.sqrt(12)  # the width of an encoded input, whose variance is one
+_JITTER = 1e-6  # of the variance, where the noise is known and may be nothing
 
 
 def broad_components(
@@ -69,45 +71,41 @@ def fit_broad(features: Tensor, inputs: Tensor, targets: Tensor, noise: Tensor |
         targets: `n`, in model units; n > 1.
         noise: `n`, known noise variances; NaN or None where they are to be learned.
     """
-    device, size = inputs.device, inputs.shape[-1]
-    features, inputs, targets = features.cpu(), inputs.cpu(), targets.cpu()
-    noise = None if noise is None else noise.cpu()
+    size = inputs.shape[-1]
+    known = torch.full_like(targets, torch.nan) if noise is None else noise
+    level, spread = targets.mean(), targets.var(correction=0).clamp_min(1e-24)
+    mean, root = features.new_zeros(features.shape[-1]), features.new_zeros(features.shape[-1], 1)
+    mean[-1], root[-1] = level, spread.sqrt()
+    mask = torch.ones_like(targets, dtype=torch.bool)
+    task = HeadTasks(features[None], inputs[None], targets[None], mask[None], mean, root)
     # As BoTorch's defaults: of log length scales in the unit cube, and of the noise where the
     # targets have variance one.
-    centers = torch.tensor([0.0, -4.0] + [math.sqrt(2) + 0.5 * math.log(size)] * size)
-    spreads = torch.tensor([1.0, 1.0] + [math.sqrt(3)] * size)
+    centers = inputs.new_tensor([0.0, -4.0] + [math.sqrt(2) + 0.5 * math.log(size)] * size)
+    spreads = inputs.new_tensor([1.0, 1.0] + [math.sqrt(3)] * size)
+
+    def remainder(logs: Tensor) -> Remainder:
+        return Remainder(spread * logs[0].exp(), _UNIT * logs[2:].exp(), spread * logs[1].exp())
 
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-        logs = torch.tensor(parameters, dtype=torch.float64, requires_grad=True)
-        component = _component(logs, features, targets)
-        evidence = condition(component, features, inputs, targets, noise).log_evidence
+        logs = torch.from_numpy(parameters).to(inputs).requires_grad_()
+        found = remainder(logs)
+        noises = torch.where(known.isnan(), found.noise, known + _JITTER * found.outputscale)
+        evidence = log_likelihood(task, replace(found, noise=noises)).sum()
         value = 0.5 * ((logs - centers) / spreads).square().sum() - evidence
-        value.backward()
-        assert logs.grad is not None
-        return float(value), logs.grad.numpy()
+        (slope,) = torch.autograd.grad(value, logs)
+        return float(value.detach()), slope.cpu().numpy()
 
-    starts = [centers.double().numpy().copy() for _ in range(2)]
-    starts[1][2:] = math.log(0.3)
+    starts = centers.repeat(2, 1).cpu().numpy()
+    starts[1, 2:] = math.log(0.3)  # the other start is for functions that vary fast
     bounds = [(-6.0, 6.0), (-9.0, 2.0), *[(-4.0, 6.0)] * size]
     fits = [minimize(loss, s, jac=True, method="L-BFGS-B", bounds=bounds) for s in starts]
-    best = min(fits, key=lambda fit: float(fit.fun))
-    with torch.no_grad():
-        return _component(torch.as_tensor(best.x), features, targets).to(device)
-
-
-def _component(logs: Tensor, features: Tensor, targets: Tensor) -> Mixture:
-    """From logarithms of variance and noise, relative to the targets', and of length scales."""
-    level, spread = targets.mean(), targets.var(correction=0).clamp_min(1e-12)
-    variance, noise = spread * logs[:2].exp()
-    means = features.new_zeros(1, features.shape[-1])
-    roots = torch.zeros_like(means).unsqueeze(-1)
-    means[:, -1], roots[:, -1] = level, spread.sqrt()
+    best = remainder(torch.from_numpy(min(fits, key=lambda fit: float(fit.fun)).x).to(inputs))
     return Mixture(
-        log_weights=features.new_zeros(1),
-        means=means,
-        roots=roots,
-        outputscales=variance[None],
-        lengthscales=_UNIT * logs[2:].exp()[None],
-        noises=noise[None],
-        is_broad=torch.ones(1, dtype=torch.bool),
+        log_weights=level.new_zeros(1),
+        means=mean[None],
+        roots=root[None],
+        outputscales=best.outputscale[None],
+        lengthscales=best.lengthscales[None],
+        noises=best.noise[None],
+        is_broad=mask[:1],
     )

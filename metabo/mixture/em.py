@@ -18,9 +18,10 @@ import torch
 from scipy.cluster.vq import kmeans2
 from torch import Tensor
 
+from metabo.cores import on_cores
 from metabo.mixture.remainder import Remainder, whiten
 
-_CHUNK = 256  # tasks at once: what a step works on stays near the cache, and memory is bounded
+_CHUNK_BYTES = 5 << 19  # of the tasks' posteriors at once: they stay in the cache of a core
 
 
 @dataclass(frozen=True)
@@ -164,19 +165,8 @@ def _step(
     statistics: HeadStatistics, prior: HeadPrior, settings: EMSettings, base: Tensor
 ) -> tuple[float, HeadPrior]:
     """One EM step; returns the mean evidence *before* the step and the new prior."""
-    count, (components, _, rank) = statistics.num_tasks, prior.roots.shape
-    mass = prior.means.new_zeros(components)
-    first = prior.means.new_zeros(components, rank)
-    second = prior.means.new_zeros(components, rank, rank)
-    total = 0.0
-    for rows in torch.arange(count, device=mass.device).split(_CHUNK):
-        posterior = expectation(statistics.select(rows), prior)
-        shares, center = posterior.shares, posterior.center
-        total += float(posterior.evidence.sum())
-        mass += shares.sum(0)
-        first += torch.einsum("tk,tkr->kr", shares, center)
-        second += torch.einsum("tk,tkrs->krs", shares, posterior.covariance)
-        second += torch.einsum("tk,tkr,tks->krs", shares, center, center)
+    count, components = statistics.num_tasks, len(prior.roots)
+    total, mass, first, second = _moments(statistics, prior)
     shift = first / mass.clamp_min(1e-12)[:, None]
     inside = second - mass[:, None, None] * shift.unsqueeze(-1) * shift.unsqueeze(-2)
     scatter = prior.roots @ inside @ prior.roots.mT
@@ -189,7 +179,25 @@ def _step(
     covariance = covariance * (1 + 1 / (mass + pull + 1))[:, None, None]
     weights = (mass + 0.5) / (count + 0.5 * components)
     means = prior.means + (prior.roots @ shift.unsqueeze(-1)).squeeze(-1)
-    return total / count, HeadPrior(weights.log(), means, _root(covariance))
+    return float(total) / count, HeadPrior(weights.log(), means, _root(covariance))
+
+
+def _moments(statistics: HeadStatistics, prior: HeadPrior) -> tuple[Tensor, ...]:
+    """Sums over the tasks: evidence, shares `K`, and first and second moments of v."""
+
+    def of(rows: Tensor) -> tuple[Tensor, ...]:
+        found = expectation(statistics.select(rows), prior)
+        shares, center = found.shares, found.center
+        second = torch.einsum("tk,tkrs->krs", shares, found.covariance)
+        second += torch.einsum("tk,tkr,tks->krs", shares, center, center)
+        first = torch.einsum("tk,tkr->kr", shares, center)
+        return found.evidence.sum(), shares.sum(0), first, second
+
+    rows = torch.arange(statistics.num_tasks, device=prior.means.device)
+    components, _, rank = prior.roots.shape
+    chunk = max(_CHUNK_BYTES // (8 * components * rank**2), 8)
+    parts = on_cores(of, rows.split(chunk))
+    return tuple(torch.stack(values).sum(0) for values in zip(*parts, strict=True))
 
 
 @dataclass(frozen=True, eq=False)

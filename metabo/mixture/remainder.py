@@ -70,7 +70,7 @@ def whiten(
     Args:
         columns: `T x n x c`, functions of the n observations.
         covariance: `T x n x n`, of the observations without their noise.
-        noise: 0-d, its variance.
+        noise: 0-d or `T x n`, its variance.
         mask: `T x n` (bool), false where a row is padding.
 
     Returns:

@@ -251,11 +251,19 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
         fit, by the marginal likelihood, takes about as long as that of a vanilla GP.
 
         Raises:
-            UnsupportedError: If the model is batched, or has fewer than two observations.
+            UnsupportedError: If the model is batched, has fewer than two observations, or no broad
+                component.
         """
-        if self.batch_shape or len(self.data) < 2:
-            raise UnsupportedError("with_fitted_broad() needs one task with two observations")
-        prior = self.prior.with_broad(fit_broad(*self._observations()))
+        broad = self.prior.mixture.is_broad
+        if self.batch_shape or len(self.data) < 2 or not bool(broad.any()):
+            raise UnsupportedError(
+                "with_fitted_broad() needs one task, with two observations, and broad components"
+            )
+        component = fit_broad(*self._observations())
+        # What was fitted pays for it: Schwarz's criterion, for the grid next to it was not.
+        fitted = 2 + component.lengthscales.shape[-1]
+        share = float(self.prior.mixture.log_weights.exp()[broad].sum())
+        prior = self.prior.with_broad(component, share * len(self.data) ** (-fitted / 2))
         return self._rebuilt(self.data, prior)
 
     def parameter_posterior(self) -> ParameterPosterior:

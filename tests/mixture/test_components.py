@@ -3,11 +3,10 @@
 from collections.abc import Callable
 
 import gpytorch
-import pytest
 import torch
 from torch.autograd import gradcheck
 
-from metabo.mixture import Mixture, broad_components, concatenate
+from metabo.mixture import Mixture, concatenate
 from metabo.mixture.components import matern52
 from metabo.prior import Prior
 
@@ -82,18 +81,6 @@ def test_concatenate_shares_the_probability_and_pads_the_roots(
     torch.testing.assert_close(weights[:2].sum(), torch.tensor(0.75).double())
     assert joined.roots.shape == (5, 7, 5)
     torch.testing.assert_close(joined.select(torch.arange(2)).means, one.means)
-
-
-def test_broad_components_are_stationary_and_cover_the_grid() -> None:
-    broad = broad_components(4, 2, 0.01, outputscales=(0.5, 2.0))
-    assert broad.num_components == 8
-    assert bool(broad.is_broad.all())
-    torch.testing.assert_close(broad.log_weights.exp().sum(), torch.ones(()).double())
-    features = torch.tensor([[9.0, -9.0, 5.0, 1.0], [0.0, 0.0, 0.0, 1.0]], dtype=torch.float64)
-    expected = (1 + 2 * broad.outputscales)[:, None].expand(-1, 2)
-    torch.testing.assert_close(broad.variance(features), expected)
-    assert not broad.mean(features).any()
-    assert broad.lengthscales[0, 0].item() == pytest.approx(0.25 * 2**0.5)
 
 
 def test_reweighted_normalises(make_prior: Callable[..., Prior]) -> None:

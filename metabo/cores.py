@@ -1,0 +1,45 @@
+"""Work on several cores: PyTorch's own threads wait for each other when products are small."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TypeVar
+
+import torch
+
+Part = TypeVar("Part")
+Result = TypeVar("Result")
+
+
+_cores: ContextVar[int | None] = ContextVar("cores", default=None)  # where PyTorch has one thread
+
+
+def num_cores() -> int:
+    """As many threads as PyTorch may use, or might outside of `one_thread`."""
+    return _cores.get() or torch.get_num_threads()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Every operation on one thread, also in threads begun inside, but for `on_cores`."""
+    threads = torch.get_num_threads()
+    token = _cores.set(num_cores())
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        _cores.reset(token)
+
+
+def on_cores(function: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
+    """A function of each part, in their order, on `num_cores()` threads."""
+    count = min(num_cores(), len(parts))
+    with one_thread():
+        if count <= 1:
+            return [function(part) for part in parts]
+        with ThreadPoolExecutor(count) as pool:
+            return list(pool.map(function, parts))
