@@ -13,6 +13,7 @@ from torch.distributions import Categorical, MixtureSameFamily, Normal
 from metabo.benchmark.metrics import (
     bootstrap_interval,
     coverage,
+    crps,
     gap_closed,
     mean_squared_error,
     negative_log_density,
@@ -37,6 +38,21 @@ def test_scores_of_predictions(prediction) -> None:
     # Off by 0.3, 2 and 2 standard deviations; 90% are within 1.64 and 99% within 2.58.
     assert coverage(prediction, Y) == pytest.approx(1 / 3)
     assert coverage(prediction, Y, level=0.99) == 1.0
+
+
+@pytest.mark.parametrize("prediction", [Normal(MEAN, SD), HALVES])
+def test_crps_of_a_normal_distribution(prediction) -> None:
+    z = (Y - MEAN) / SD
+    normal = Normal(torch.zeros(3).double(), 1.0)
+    density = normal.log_prob(z).exp()
+    expected = SD * (z * (2 * normal.cdf(z) - 1) + 2 * density - math.pi**-0.5)
+    assert crps(prediction, Y, draws=50_000) == pytest.approx(float(expected.mean()), rel=0.02)
+
+
+def test_crps_takes_nothing_from_the_global_seed() -> None:
+    state = torch.get_rng_state()
+    assert crps(Normal(MEAN, SD), Y) == crps(Normal(MEAN, SD), Y)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_coverage_of_a_true_model_is_its_level() -> None:

@@ -351,6 +351,14 @@ class TestModule:
         rebuilt.load_state_dict(model.state_dict())
         same(rebuilt, model, X, tolerance=0)
 
+    def test_state_of_a_model_with_another_prior_is_refused(
+        self, model: MixturePriorGP, make_prior: Callable[..., Prior]
+    ) -> None:
+        other = make_prior(seed=1)
+        empty = other.space.sample(1, seed=0)[:0]
+        with pytest.raises(ValueError, match="another Prior"):
+            MixturePriorGP(empty, empty[:, :1], other).load_state_dict(model.state_dict())
+
     def test_construct_inputs(self, model: MixturePriorGP) -> None:
         X, Y = model.train_inputs[0], model.train_targets.unsqueeze(-1)
         names = {"feature_names": ["a", "b"], "outcome_names": ["y"]}
@@ -444,3 +452,27 @@ class TestBadInput:
         X[3, 0] = 4.5
         with pytest.raises(SpaceError, match=r"train_X, row 3: input 'x1' is 4.5"):
             MixturePriorGP(X, Y, model.prior)
+
+
+class TestFittedBroad:
+    def test_is_one_more_component_and_the_prior_stays(
+        self, make_prior: Callable[..., Prior], observe: Observe
+    ) -> None:
+        prior = make_prior(broad=0.2)
+        model = MixturePriorGP(*observe(prior, 8), prior)
+        fitted = model.with_fitted_broad()
+        assert fitted.prior.mixture.num_components == prior.mixture.num_components + 1
+        assert prior.mixture.num_components == model.prior.mixture.num_components
+        weights = fitted.prior.mixture.log_weights.exp()
+        assert weights.sum().item() == pytest.approx(1.0)
+        assert 0 < weights[-1] < 0.2
+        rebuilt = MixturePriorGP(*observe(prior, 8), fitted.prior)
+        same(fitted, rebuilt, prior.space.sample(5, seed=2), tolerance=1e-12)
+
+    def test_needs_observations_and_a_broad_component(
+        self, make_prior: Callable[..., Prior], observe: Observe
+    ) -> None:
+        with_broad, without = make_prior(broad=0.2), make_prior()
+        for prior, n in ((with_broad, 1), (without, 5)):
+            with pytest.raises(UnsupportedError, match="with_fitted_broad"):
+                MixturePriorGP(*observe(prior, n), prior).with_fitted_broad()

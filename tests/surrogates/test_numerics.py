@@ -59,6 +59,23 @@ def test_two_thousand_observations(prior: Prior, observe: Observe, noise: float 
     use(MixturePriorGP(X, Y, prior, None if noise is None else torch.full_like(Y, noise)))
 
 
+def test_components_that_many_observations_rule_out_are_dropped_first(
+    make_prior: Callable[..., Prior], observe: Observe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prior = make_prior(num_components=6, broad=0.1)
+    X, Y = observe(prior, 120)
+    whole = MixturePriorGP(X, Y, prior)
+    monkeypatch.setattr("metabo.surrogates.mixture_prior_gp._MOST_NUMBERS", 26 * 60**2)
+    screened = MixturePriorGP(X, Y, prior)
+    assert screened.prior.mixture.num_components < whole.prior.mixture.num_components
+    test_X = prior.space.sample(20, seed=3)
+    for name in ("mean", "variance"):
+        found, expected = (getattr(m.posterior(test_X), name) for m in (screened, whole))
+        torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(screened.log_evidence, whole.log_evidence)
+    torch.testing.assert_close(screened.prior_weight, whole.prior_weight)
+
+
 @pytest.mark.parametrize("scale", [1e-30, 1e-8, 1e8, 1e30])
 def test_scales_of_the_prior(
     make_prior: Callable[..., Prior], observe: Observe, scale: float

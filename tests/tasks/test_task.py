@@ -130,6 +130,19 @@ class TestTaskBatch:
 
 
 class TestMinibatch:
+    def test_some_observations_are_of_their_task_and_none_twice(self) -> None:
+        counts = torch.tensor([2, 5])
+        X = torch.arange(10.0).view(2, 5, 1)
+        batch = TaskBatch(X, X[..., 0] + 100, counts)
+        found = batch.some_observations(3, torch.Generator().manual_seed(0))
+        assert found.counts.tolist() == [2, 3]
+        assert found.X.shape == (2, 3, 1)
+        for t, count in enumerate(found.counts.tolist()):
+            rows = found.X[t, :count, 0].tolist()
+            assert len(set(rows)) == count
+            assert set(rows) <= set(X[t, : int(counts[t]), 0].tolist())
+            assert found.Y[t, :count].tolist() == [row + 100 for row in rows]
+
     def test_rows_are_observations_of_their_task(self) -> None:
         batch = ragged(2, 7, 1, 3)
         X, Y = batch.minibatch(4, 50, torch.Generator().manual_seed(0))
