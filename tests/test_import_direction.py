@@ -18,9 +18,9 @@ LAYERS = [
     {"optimizer"},
     {"surrogates", "baselines", "meta_training"},
     {"prior"},
-    {"mixture", "network", "tasks"},
+    {"mixture", "network", "tasks", "session", "acquisition_search"},
     {"space"},
-    {"column", "encoding", "prior_file", "objective"},
+    {"column", "encoding", "prior_file", "objective", "journal"},
     {"atomic", "cores"},
 ]
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
