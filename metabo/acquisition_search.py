@@ -21,6 +21,10 @@ _APART = 0.02  # of each input's range: how far a point keeps from those that ar
 _NEARBY = 128  # random changes of the best points so far, for inputs that have no gradient
 
 
+class ExhaustedError(RuntimeError):
+    """There is no point left to propose."""
+
+
 def search_space(
     acquisition: AcquisitionFunction,
     space: InputSpace,
@@ -44,7 +48,7 @@ def search_space(
         X_taken: `m x d`, points that are not wanted again, nor others close by.
 
     Raises:
-        RuntimeError: If no other point is left.
+        ExhaustedError: If no other point is left.
     """
     fixed, taken = fixed or {}, X_evaluated[:0] if X_taken is None else X_taken
 
@@ -62,7 +66,7 @@ def search_space(
             pool, values = torch.cat([pool, near]), torch.cat([values, score(near)])
     starts = pool[values.topk(_STARTS).indices]
     if float(values.max()) == -math.inf:
-        raise RuntimeError("every point of this space is pending or has failed")
+        raise ExhaustedError("every point of this space is pending or has failed")
     if len(whole) == space.dim:
         return starts[0]
     # Inputs without a gradient stay at each start's values; without any, all starts go together.

@@ -8,12 +8,14 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from metabo.acquisition_search import ExhaustedError
 from metabo.commands.check import check as run_check
 from metabo.commands.compare import compare as run_compare
 from metabo.commands.info import info as run_info
 from metabo.commands.runs import Runs
 from metabo.commands.suggest import suggest as run_suggest
 from metabo.commands.train import train as run_train
+from metabo.meta_training.reptile import DivergedError
 
 
 class _PlainErrors(TyperGroup):
@@ -26,9 +28,7 @@ class _PlainErrors(TyperGroup):
             raise
         except OSError as error:
             message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        except (ValueError, RuntimeError, ImportError) as error:
-            if isinstance(error, typer.Exit | typer.Abort):  # they are RuntimeErrors
-                raise
+        except (ValueError, ImportError, ExhaustedError, DivergedError) as error:
             message = str(error)
         typer.echo(f"error: {message}", err=True)
         raise typer.Exit(2)

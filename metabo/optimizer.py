@@ -13,7 +13,7 @@ import torch
 from botorch.acquisition import AcquisitionFunction
 from torch import Tensor
 
-from metabo.acquisition_search import score_points, search_space
+from metabo.acquisition_search import ExhaustedError, score_points, search_space
 from metabo.objective import Objective
 from metabo.prior import Prior
 from metabo.session import Session
@@ -164,7 +164,7 @@ class Optimizer:
             fixed: Inputs that must have a value, {input name: value}.
 
         Raises:
-            RuntimeError: If fewer points than that are left.
+            ExhaustedError: If fewer points than that are left.
             SpaceError: If a fixed input is unknown or its value not legal.
             ValueError: If q is not positive.
         """
@@ -272,7 +272,7 @@ class Optimizer:
             left = left[left[:, column] == value]
         if len(left) == 0:
             which = " with these fixed inputs" if fixed else ""
-            raise RuntimeError(
+            raise ExhaustedError(
                 f"all {len(self._candidates)} candidates{which} have been evaluated, have failed "
                 "or are pending"
             )

@@ -63,6 +63,8 @@ def declared_space(
 def _declared(name: str, declaration: Any) -> Input:
     if isinstance(declaration, list) and declaration:
         try:
+            if not all(isinstance(value, str | bool | int | float) for value in declaration):
+                raise TypeError("they must be texts, numbers, true or false")
             return CategoricalHyperparameter(name, declaration)
         except (TypeError, ValueError) as error:
             raise SpaceError(f"the choices of {name!r} are {declaration}: {error}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,12 +65,18 @@ def _csv(content: bytes) -> pd.DataFrame:
         raise ValueError(f"two columns are called {twice[0]!r}; rename one")
     if len(header) == 1 and ({";", "\t"} & set(header[0])):
         raise ValueError(f"the header is {header[0]!r}; separate columns by commas")
-    frame = pd.read_csv(
-        io.StringIO(text), low_memory=False, keep_default_na=False, na_values=_MISSING
-    )
-    if not isinstance(frame.index, pd.RangeIndex):
-        raise ValueError(f"rows have more cells than the header, which has {len(header)}")
-    return frame
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        try:
+            return pd.read_csv(
+                io.StringIO(text),
+                index_col=False,
+                low_memory=False,
+                keep_default_na=False,
+                na_values=_MISSING,
+            )
+        except pd.errors.ParserWarning as warning:
+            raise ValueError(f"rows have more cells than the header: {len(header)}") from warning
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:

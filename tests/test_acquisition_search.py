@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from metabo.acquisition_search import search_space
+from metabo.acquisition_search import ExhaustedError, search_space
 from metabo.prior import Prior
 from metabo.space import InputSpace
 from metabo.surrogates import LogIncumbentImprovement, MixturePriorGP
@@ -59,7 +59,7 @@ def test_taken_points_are_not_found_again(make_prior: Callable[..., Prior]) -> N
         found = search_space(acquisition, prior.space, taken[:0], seed=0, X_taken=taken)
         assert not (taken == found).all(-1).any()
         taken = torch.cat([taken, found[None]])
-    with pytest.raises(RuntimeError, match="every point"):
+    with pytest.raises(ExhaustedError, match="every point"):
         search_space(acquisition, prior.space, taken[:0], seed=0, X_taken=taken)
 
 

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from metabo.acquisition_search import ExhaustedError
 from metabo.journal import JournalError
 from metabo.optimizer import Optimizer
 from metabo.prior import Prior
@@ -152,13 +153,13 @@ class TestBatches:
         proposed = [*first, *second, last]
         assert len({tuple(x.values()) for x in proposed}) == 6
         optimizer.tell(last, failed=True)
-        with pytest.raises(RuntimeError, match="or are pending"):
+        with pytest.raises(ExhaustedError, match="or are pending"):
             optimizer.ask()
         assert optimizer.pending == first + second
 
     def test_too_large_a_batch_leaves_no_trace(self, prior: Prior) -> None:
         optimizer = Optimizer(prior, candidates=prior.space.sample(3, seed=2))
-        with pytest.raises(RuntimeError, match="all 3 candidates"):
+        with pytest.raises(ExhaustedError, match="all 3 candidates"):
             optimizer.ask(4)
         assert optimizer.pending == []
         with pytest.raises(ValueError, match="q is 0"):
@@ -216,7 +217,7 @@ class TestFixed:
         points = mixed_prior.space.sample(40, seed=0)
         optimizer = Optimizer(mixed_prior, candidates=points)
         assert optimizer.ask(fixed={"kernel": "poly"})["kernel"] == "poly"
-        with pytest.raises(RuntimeError, match="with these fixed inputs"):
+        with pytest.raises(ExhaustedError, match="with these fixed inputs"):
             optimizer.ask(fixed={"rate": 0.5})
 
     def test_unknown_or_illegal(self, mixed_prior: Prior) -> None:

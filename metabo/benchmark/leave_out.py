@@ -73,7 +73,9 @@ def leave_out(
     # As tasks are inside, larger is better.
     family = TableFamily(family.tasks(), family.space)
     tasks = family.tasks(seed=seed, num_points=_MAX_CANDIDATES)
-    problems = [problem for task in tasks if _is_hard(problem := table_problem("runs", task))]
+    problems = [
+        problem for task in tasks if _can_be_optimised(problem := table_problem("runs", task))
+    ]
     if len(problems) < 2:
         raise ValueError(
             f"{len(problems)} of {len(family)} tasks have three settings with different values; "
@@ -86,7 +88,7 @@ def leave_out(
     return run_rows([partial(fold, group) for group in folds], label="comparing", jobs=jobs)
 
 
-def _is_hard(problem: Problem) -> bool:
+def _can_be_optimised(problem: Problem) -> bool:
     return len(problem.candidates) > 2 and bool(problem.values.max() > problem.values.min())
 
 

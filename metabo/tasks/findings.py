@@ -124,7 +124,7 @@ def _output(frame: pd.DataFrame, output: str, minimize: bool) -> Iterator[Findin
         yield Finding("wrong", output, "holds no numbers: is this the column that was measured?")
         return
     yield from _not_numbers(frame[output])
-    low, high = values.min(), values.max()
+    low, high = float(values.min()), float(values.max())
     if low == high:
         yield Finding("doubtful", output, f"is {low:g} in all rows: there is nothing to learn")
     elif low > 0 and high / low > _SPAN:
