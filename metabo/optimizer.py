@@ -55,7 +55,8 @@ class Optimizer:
             cannot be combined with an objective, which is always maximised.
         journal: A file that keeps the session: whatever is asked and told is on the disk before
             the call returns. A session whose journal exists goes on where it ended, by crash or
-            not. Candidates and objective are not in it: give the same ones again.
+            not. Candidates and objective are not in it: give the same ones again. While it is in
+            use it is locked, by a file beside it that ends in `.lock`.
 
     Raises:
         SpaceError: If a candidate is outside the prior's space.
@@ -206,18 +207,19 @@ class Optimizer:
         """
         self._session.record("asked", x)
 
-    def expect(self, x: Mapping[str, Any]) -> Expected:
-        """What a measurement at a point will give, by the Prior and what has been told so far.
+    def expect(self, points: Sequence[Mapping[str, Any]]) -> list[Expected]:
+        """What measurements will give, by the Prior and what has been told so far.
 
         Raises:
-            SpaceError: If x is not a point of the prior's space.
+            SpaceError: If a point is not one of the prior's space.
         """
-        point = self.prior.space.to_tensor(x)
-        model = self.model
-        posterior = model.mixture_posterior(point, model.conditioned, observation_noise=True)
-        low, high = posterior.quantile(torch.tensor([0.05, 0.95])).flatten().tolist()
-        low, high = sorted([self._sign * low, self._sign * high])
-        return Expected(self._sign * posterior.mean.item(), low, high)
+        X, model = self.prior.space.to_tensor(points), self.model
+        posterior = model.mixture_posterior(X, model.conditioned, observation_noise=True)
+        low, high = posterior.quantile(torch.tensor([0.05, 0.95]))
+        if self._sign < 0:
+            low, high = high, low
+        columns = self._sign * torch.cat([posterior.mean, low, high], dim=-1)
+        return [Expected(*row) for row in columns.tolist()]
 
     def best(self) -> tuple[dict[str, Any], float]:
         """The evaluated point with the best measured value, and its response as it was told.
@@ -266,8 +268,9 @@ class Optimizer:
         self, acquisition: AcquisitionFunction, taken: Tensor, fixed: dict[int, float]
     ) -> Tensor:
         assert self._candidates is not None
-        gone = torch.cat([self._session.X, taken])
-        left = self._candidates[~(self._candidates[:, None] == gone).all(-1).any(-1)]
+        left = self._candidates
+        for row in torch.cat([self._session.X, taken]):
+            left = left[(left != row).any(-1)]
         for column, value in fixed.items():
             left = left[left[:, column] == value]
         if len(left) == 0:

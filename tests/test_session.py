@@ -231,11 +231,11 @@ class TestFixed:
 def test_what_to_expect_is_in_the_users_units(make_prior: Made, minimize: bool) -> None:
     optimizer = Optimizer(make_prior(broad=0.1, minimize=minimize))
     x = {"x1": 0.5, "x2": 0.5}
-    before = optimizer.expect(x)
+    (before,) = optimizer.expect([x])
     assert before.low < before.mean < before.high
     assert (before.mean < 0) == minimize  # the prior's offset is 3 in its own units
     for _ in range(20):
         optimizer.tell(x, before.low)
-    after = optimizer.expect(x)
+    (after,) = optimizer.expect([x])
     assert after.mean == pytest.approx(before.low, abs=0.1)
     assert after.high - after.low < before.high - before.low

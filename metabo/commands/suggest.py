@@ -16,6 +16,8 @@ from metabo.optimizer import Expected, Optimizer, PriorCollapsedWarning
 from metabo.prior import Prior
 from metabo.table_file import read_table, write_table
 
+_MOST = 2000  # observations: the time grows with the cube of their number
+
 
 @dataclass(frozen=True)
 class Suggestions:
@@ -112,6 +114,11 @@ def _tell(optimizer: Optimizer, frame: pd.DataFrame, output: str | None, path: P
     if len(frame.columns) == 0:
         return output or "value"
     assert path is not None
+    if len(frame) > _MOST:
+        raise ValueError(
+            f"{path} has {len(frame)} rows; a prior is for tasks with few observations, at most "
+            f"{_MOST}: keep the best and the latest"
+        )
     points = _inputs(prior, frame, path)
     others = [name for name in frame.columns if name not in points.columns]
     output = output or (others[0] if len(others) == 1 else None)
@@ -144,7 +151,7 @@ def _suggest(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", PriorCollapsedWarning)
         points = optimizer.ask(count, fixed=fixed)
-        expected = [optimizer.expect(x) for x in points]
+        expected = optimizer.expect(points)
         weight = float(optimizer.model.prior_weight)
     notes = [str(w.message) for w in caught if issubclass(w.category, PriorCollapsedWarning)]
     if pending:

@@ -17,7 +17,7 @@ _PIPE_WIDTH = 200  # where there is no terminal whose width would be the limit
 
 def console() -> Console:
     """The standard output."""
-    return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, markup=False)
+    return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, markup=False, emoji=False)
 
 
 def note(message: str) -> None:

@@ -37,7 +37,7 @@ def test_says_what_the_optimizer_says(
     optimizer.tell({"x1": -2, "x2": 0.25}, 2.5)
     points = optimizer.ask(2)
     assert [s["x"] for s in found["suggestions"]] == points
-    assert found["suggestions"][1]["expected"] == optimizer.expect(points[1])._asdict()
+    assert found["suggestions"][1]["expected"] == optimizer.expect(points)[1]._asdict()
     assert found["best"] == {"x": {"x1": 1.0, "x2": 0.5}, "y": 3.5}
     assert (found["observations"], found["pending"], found["output"]) == (2, 0, "value")
     assert found["prior_weight"] == pytest.approx(float(optimizer.model.prior_weight))
@@ -121,6 +121,7 @@ def test_direction_fixed_inputs_and_candidates(
         (b"x1,x2,value\n1,a,2\n", "input 'x2' is 'a'; it must be a number"),
         (b"x1,x1,value\n1,1,2\n", "two columns are called 'x1'"),
         (b"x1,x2,\xff\n1,1,2\n", "not in UTF-8"),
+        (b"x1,x2,value\n" + b"1,0.5,2\n" * 2001, "has 2001 rows"),
     ],
 )
 def test_bad_observations(metabo: Run, prior_file: Path, table: bytes, message: str) -> None:
