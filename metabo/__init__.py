@@ -1,5 +1,6 @@
 """Few-shot Bayesian optimisation with a meta-learned prior."""
 
+from metabo.journal import JournalError
 from metabo.meta_training.meta_train import MetaTrainSettings, meta_train
 from metabo.optimizer import Optimizer, PriorCollapsedWarning
 from metabo.prior import Prior, PriorFileError
@@ -20,6 +21,7 @@ __version__ = "0.1.0"
 __all__ = [
     "FunctionFamily",
     "InputSpace",
+    "JournalError",
     "LogIncumbentImprovement",
     "LogisticFamily",
     "MetaTrainSettings",

@@ -1,16 +1,240 @@
-"""The command line: parsing only."""
+"""The command line: parsing only; `metabo.commands` does the work."""
+
+from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+from metabo.acquisition_search import ExhaustedError
+from metabo.commands.check import check as run_check
+from metabo.commands.compare import compare as run_compare
+from metabo.commands.info import info as run_info
+from metabo.commands.runs import Runs
+from metabo.commands.suggest import suggest as run_suggest
+from metabo.commands.train import train as run_train
+from metabo.meta_training.reptile import DivergedError
+
+
+class _PlainErrors(TyperGroup):
+    """Bad input is one message on the standard error and exit code 2, not a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        except (ValueError, ImportError, ExhaustedError, DivergedError) as error:
+            message = str(error)
+        typer.echo(f"error: {message}", err=True)
+        raise typer.Exit(2)
+
+
+app = typer.Typer(
+    cls=_PlainErrors,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+RunsFile = Annotated[
+    Path, typer.Argument(metavar="RUNS", help="Earlier runs: CSV or Parquet; - is standard input.")
+]
+Task = Annotated[str, typer.Option(help="The column that tells tasks apart.")]
+Output = Annotated[str, typer.Option(help="The column of what was measured.")]
+Inputs = Annotated[
+    str | None, typer.Option(help="The columns of the inputs, A,B,...; default: all others.")
+]
+Minimize = Annotated[bool, typer.Option("--minimize", help="A smaller output is better.")]
+Space = Annotated[
+    Path | None,
+    typer.Option(
+        help="A JSON file with types and ranges of inputs, where the values are no guide: "
+        '{"rate": {"low": 1e-5, "high": 1, "log": true}, "depth": {"low": 1, "high": 9, '
+        '"integer": true}, "kernel": ["rbf", "linear"]}.'
+    ),
+]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
+Smoke = Annotated[bool, typer.Option("--smoke", help="Tiny sizes: does it run at all?")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def _runs(
+    runs: Path, task: str, output: str, inputs: str | None, minimize: bool, space: Path | None
+) -> Runs:
+    names = None if inputs is None else tuple(name.strip() for name in inputs.split(","))
+    return Runs(runs, task, output, names, minimize, space)
 
 
 @app.callback()
 def main() -> None:
-    """Few-shot Bayesian optimisation with priors meta-learned from earlier runs."""
+    """Few-shot Bayesian optimisation with priors meta-learned from earlier runs.
+
+    - `metabo check runs.csv --task batch --output yield`: is the table fit for it?
+    - `metabo compare runs.csv --task batch --output yield`: is a prior worth it?
+    - `metabo train runs.csv --task batch --output yield -o prior.safetensors`: learn a prior
+    - `metabo suggest prior.safetensors today.csv`: what to evaluate next
+    """
+
+
+@app.command()
+def check(
+    runs: RunsFile,
+    task: Task,
+    output: Output,
+    inputs: Inputs = None,
+    minimize: Minimize = False,
+    space: Space = None,
+    as_json: Json = False,
+) -> None:
+    """Say what is wrong or doubtful in a table of earlier runs; exit code 2 if anything is wrong.
+
+    - `metabo check runs.csv --task batch --output yield`
+    """
+    if not run_check(_runs(runs, task, output, inputs, minimize, space), as_json=as_json):
+        raise typer.Exit(2)
+
+
+@app.command()
+def train(
+    runs: RunsFile,
+    task: Task,
+    output: Output,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file of the prior.")],
+    inputs: Inputs = None,
+    minimize: Minimize = False,
+    space: Space = None,
+    seed: Seed = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a training that was killed.")
+    ] = False,
+    tensorboard: Annotated[
+        Path | None, typer.Option(help="A folder for training curves in TensorBoard.")
+    ] = None,
+    smoke: Smoke = False,
+) -> None:
+    """Learn a prior from a table of earlier runs: one row for each measurement.
+
+    - `metabo train runs.csv --task batch --output yield -o prior.safetensors`
+    - `metabo train runs.parquet --task dataset --output loss --minimize -o p.safetensors`
+    """
+    table = _runs(runs, task, output, inputs, minimize, space)
+    run_train(table, out, seed=seed, resume=resume, smoke=smoke, tensorboard=tensorboard)
+
+
+@app.command()
+def info(
+    prior: Annotated[Path, typer.Argument(metavar="PRIOR", help="The file of the prior.")],
+    as_json: Json = False,
+) -> None:
+    """Say what a prior was trained on, and what was chosen on left-out tasks.
+
+    - `metabo info prior.safetensors`
+    """
+    run_info(prior, as_json=as_json)
+
+
+@app.command()
+def suggest(
+    prior: Annotated[Path, typer.Argument(metavar="PRIOR", help="The file of the prior.")],
+    observations: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[OBSERVATIONS]",
+            help="What was measured on the new task: CSV or Parquet, - is standard input. Columns "
+            "may be in any order and more than are needed; a row without a value is under way.",
+        ),
+    ] = None,
+    count: Annotated[
+        int, typer.Option("-n", min=1, help="How many suggestions, to evaluate side by side.")
+    ] = 1,
+    output: Annotated[
+        str | None, typer.Option(help="The column of what was measured; default: as in training.")
+    ] = None,
+    minimize: Annotated[
+        bool | None,
+        typer.Option("--minimize/--maximize", help="The direction; default: as in training."),
+    ] = None,
+    fix: Annotated[
+        list[str] | None, typer.Option(help="An input that has to be so, NAME=VALUE; repeatable.")
+    ] = None,
+    candidates: Annotated[
+        Path | None, typer.Option(help="A table of the only points that may be suggested.")
+    ] = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Write a table: .csv or .parquet; - is standard output."),
+    ] = None,
+) -> None:
+    """Suggest what to evaluate next, and say why.
+
+    - `metabo suggest prior.safetensors`: nothing measured yet
+    - `metabo suggest prior.safetensors today.csv -n 4 -o next.csv`
+    - `metabo suggest prior.safetensors today.csv --fix solvent=water --json`
+    """
+    run_suggest(
+        prior,
+        observations,
+        count=count,
+        output=output,
+        minimize=minimize,
+        fixed=dict(_pair(text) for text in fix or []),
+        candidates=candidates,
+        seed=seed,
+        as_json=as_json,
+        out=out,
+    )
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise typer.BadParameter(f"--fix {text}: write NAME=VALUE")
+    return name.strip(), value.strip()
+
+
+@app.command()
+def compare(
+    runs: RunsFile,
+    task: Task,
+    output: Output,
+    inputs: Inputs = None,
+    minimize: Minimize = False,
+    space: Space = None,
+    evaluations: Annotated[
+        int, typer.Option(min=1, help="How many evaluations each search gets.")
+    ] = 10,
+    repeats: Annotated[int, typer.Option(min=1, help="How many searches on each task.")] = 3,
+    jobs: Annotated[int, typer.Option(min=1, help="How many processes.")] = 2,
+    seed: Seed = 0,
+    smoke: Smoke = False,
+    as_json: Json = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write every row: .csv or .parquet.")
+    ] = None,
+) -> None:
+    """Say whether a prior is worth it: tasks are left out of training and optimised anew.
+
+    Compared with a Gaussian process without a prior, and with random search. Takes minutes.
+
+    - `metabo compare runs.csv --task batch --output yield`
+    """
+    run_compare(
+        _runs(runs, task, output, inputs, minimize, space),
+        evaluations=evaluations,
+        repeats=repeats,
+        seed=seed,
+        jobs=jobs,
+        smoke=smoke,
+        as_json=as_json,
+        out=out,
+    )
 
 
 @app.command()
@@ -18,8 +242,8 @@ def demo(
     out: Annotated[Path, typer.Option(help="The folder for tables, figures and the prior.")] = Path(
         "runs/demo"
     ),
-    seed: Annotated[int, typer.Option(help="The same seed gives the same numbers.")] = 0,
-    smoke: Annotated[bool, typer.Option("--smoke", help="Tiny sizes: does it run at all?")] = False,
+    seed: Seed = 0,
+    smoke: Smoke = False,
 ) -> None:
     """Learn priors and compare, on logistic curves and on three real data sets; under 5 minutes."""
     # Here, since it needs the packages of the extra "demo".

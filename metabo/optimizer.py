@@ -1,38 +1,48 @@
-"""Ask and tell: proposes the next point to evaluate, takes the measured value."""
+"""Ask and tell: proposes the next points to evaluate, takes the measured values."""
 
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple, Self, overload
 
 import pandas as pd
 import torch
 from botorch.acquisition import AcquisitionFunction
-from botorch.exceptions.warnings import OptimizationWarning
-from botorch.generation.gen import gen_candidates_scipy
-from botorch.utils.transforms import t_batch_mode_transform
 from torch import Tensor
 
+from metabo.acquisition_search import ExhaustedError, score_points, search_space
 from metabo.objective import Objective
 from metabo.prior import Prior
+from metabo.session import Session
 from metabo.space import InputSpace
 from metabo.surrogates.incumbent_improvement import LogIncumbentImprovement
+from metabo.surrogates.kriging_believer import believe
 from metabo.surrogates.mixture_prior_gp import MixturePriorGP
 
-_POOL = 2048  # quasi-random points that the search for the next point starts from
-_STARTS = 4  # of which so many are improved
 _COLLAPSED = 0.1  # with less of the posterior on the Prior, the broad part is fitted to the task
-_NEARBY = 128  # random changes of the best points so far, for inputs that have no gradient
 
 
 class PriorCollapsedWarning(UserWarning):
     """The observations say that the task is not of the Prior's family."""
 
 
+class Expected(NamedTuple):
+    """What a measurement will give, in the user's units: the mean, and a 90% interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
 class Optimizer:
     """Few-shot Bayesian optimisation that starts from a Prior: no random points first.
+
+    A suggestion is *pending* from when it is asked for until it is told. Proposals avoid pending
+    points: they are made as if the model's expectation had been measured there. A failed
+    evaluation is taken for as bad as the model's 90% interval allows (`believe`).
 
     Args:
         prior: From `metabo.meta_train` or `Prior.load`.
@@ -43,10 +53,16 @@ class Optimizer:
             point (`... x q x d`), both in the user's units; the response itself if None.
         minimize: Whether a smaller response is better; what the Prior was trained with if None. It
             cannot be combined with an objective, which is always maximised.
+        journal: A file that keeps the session: whatever is asked and told is on the disk before
+            the call returns. A session whose journal exists goes on where it ended, by crash or
+            not. Candidates and objective are not in it: give the same ones again. While it is in
+            use it is locked, by a file beside it that ends in `.lock`.
 
     Raises:
         SpaceError: If a candidate is outside the prior's space.
         ValueError: If there are no candidates, or `minimize` is given together with an objective.
+        JournalError: If the journal is broken, of a session with another prior, seed or direction,
+            or in use by another process.
     """
 
     def __init__(
@@ -57,6 +73,7 @@ class Optimizer:
         candidates: Tensor | pd.DataFrame | Sequence[Mapping[str, Any]] | None = None,
         objective: Objective | None = None,
         minimize: bool | None = None,
+        journal: str | os.PathLike[str] | None = None,
     ) -> None:
         if objective is not None and minimize:
             raise ValueError("an objective is always maximised: negate it instead of minimize=True")
@@ -66,8 +83,19 @@ class Optimizer:
         self.objective = objective if objective is not None else self._sign_objective()
         self._candidates = None if candidates is None else _as_points(prior.space, candidates)
         self._warned = False
-        self._X = torch.empty(0, prior.space.dim, dtype=torch.float64)
-        self._Y = torch.empty(0, 1, dtype=torch.float64)
+        identity = {"prior": prior.digest, "seed": seed, "minimize": self.minimize}
+        self._session = Session(prior.space, journal, identity)
+
+    def close(self) -> None:
+        """Let others open the journal."""
+        if self._session.journal is not None:
+            self._session.journal.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
     def _sign_objective(self) -> Objective | None:
         """An objective for a user who wants the opposite of what the Prior was trained for."""
@@ -88,7 +116,7 @@ class Optimizer:
         Where they speak against the Prior, its broad part is fitted to them; a
         `PriorCollapsedWarning` says so, once.
         """
-        model = MixturePriorGP(self._X, self._Y, self.prior)
+        model = MixturePriorGP(*self._observations(), self.prior)
         if len(self) < 2 or float(model.prior_weight) > _COLLAPSED:
             return model
         self._warn(float(model.prior_weight))
@@ -106,41 +134,92 @@ class Optimizer:
                 stacklevel=4,
             )
 
-    def __len__(self) -> int:
-        return len(self._Y)
+    def _observations(self) -> tuple[Tensor, Tensor]:
+        """X, and Y in the Prior's units, where larger is better."""
+        return self._session.X, self._sign * self._session.Y
 
-    def ask(self) -> dict[str, Any]:
-        """The next point to evaluate, {input name: value}.
+    def __len__(self) -> int:
+        return len(self._session.Y)
+
+    @property
+    def pending(self) -> list[dict[str, Any]]:
+        """What was asked for and not told yet, oldest first."""
+        return self.prior.space.to_dicts(self._session.pending)
+
+    @overload
+    def ask(self, q: None = None, *, fixed: Mapping[str, Any] | None = None) -> dict[str, Any]: ...
+
+    @overload
+    def ask(self, q: int, *, fixed: Mapping[str, Any] | None = None) -> list[dict[str, Any]]: ...
+
+    def ask(
+        self, q: int | None = None, *, fixed: Mapping[str, Any] | None = None
+    ) -> dict[str, Any] | list[dict[str, Any]]:
+        """The next point to evaluate, {input name: value}, or a list of the q next.
+
+        The points of a batch, and all points of a session with a journal, are pending from now on.
+        A single point without a journal is not: asked again, the same is proposed.
+
+        Args:
+            q: How many, to evaluate side by side.
+            fixed: Inputs that must have a value, {input name: value}.
 
         Raises:
-            RuntimeError: If all candidates have been evaluated.
+            ExhaustedError: If fewer points than that are left.
+            SpaceError: If a fixed input is unknown or its value not legal.
+            ValueError: If q is not positive.
         """
-        acquisition = LogIncumbentImprovement(
-            self.model, objective=self._objective(), seed=self.seed
-        )
-        if self._candidates is None:
-            best = search_space(acquisition, self.prior.space, self._X, seed=self.seed + len(self))
-        else:
-            best = self._best_candidate(acquisition)
-        return self.prior.space.to_dicts(best.unsqueeze(0))[0]
+        if q is not None and q < 1:
+            raise ValueError(f"q is {q}; ask for at least one point")
+        session, model, columns = self._session, self.model, self._columns(fixed or {})
+        pending = session.pending
+        for _ in range(q or 1):
+            point = self._propose(model, pending, columns)
+            pending = torch.cat([pending, point[None]])
+        asked = self.prior.space.to_dicts(pending[len(session.pending) :])
+        if q is not None or session.journal is not None:
+            session.record("asked", *asked)
+        return asked[0] if q is None else asked
 
-    def tell(self, x: Mapping[str, Any], y: float) -> None:
+    def tell(self, x: Mapping[str, Any], y: float | None = None, *, failed: bool = False) -> None:
         """Take the measured response at a point, asked for or not.
+
+        Args:
+            x: The point.
+            y: The response.
+            failed: Whether the evaluation failed, so that there is none: the point is not proposed
+                again. So is a suggestion that will not be evaluated.
 
         Raises:
             SpaceError: If x is not a point of the prior's space; the message names the input.
-            ValueError: If y is not a finite number.
+            ValueError: If y is not a finite number, or is given though the evaluation failed.
+            OSError: If the journal cannot be written; nothing is told then.
         """
-        if isinstance(y, Tensor):
-            y = y.item()
-        if not isinstance(y, (int, float)) and not hasattr(y, "__float__"):
-            raise ValueError(f"y must be a number; got {y!r} at {dict(x)}")
-        if not math.isfinite(float(y)):
-            raise ValueError(f"y is {float(y)} at {dict(x)}: leave failed evaluations out")
-        row = self.prior.space.to_tensor(x)
-        self.prior.space.check(row, name="x")
-        self._X = torch.cat([self._X, row])
-        self._Y = torch.cat([self._Y, self._Y.new_tensor([[self._sign * float(y)]])])
+        if failed and y is not None:
+            raise ValueError(f"a failed evaluation has no value; got {y!r} at {dict(x)}")
+        self._session.record("failed" if failed else "told", x, y=None if failed else _finite(y, x))
+
+    def hold(self, x: Mapping[str, Any]) -> None:
+        """Count a point that somebody is evaluating as pending, as if it had been asked for.
+
+        Raises:
+            SpaceError: If x is not a point of the prior's space.
+        """
+        self._session.record("asked", x)
+
+    def expect(self, points: Sequence[Mapping[str, Any]]) -> list[Expected]:
+        """What measurements will give, by the Prior and what has been told so far.
+
+        Raises:
+            SpaceError: If a point is not one of the prior's space.
+        """
+        X, model = self.prior.space.to_tensor(points), self.model
+        posterior = model.mixture_posterior(X, model.conditioned, observation_noise=True)
+        low, high = posterior.quantile(torch.tensor([0.05, 0.95]))
+        if self._sign < 0:
+            low, high = high, low
+        columns = self._sign * torch.cat([posterior.mean, low, high], dim=-1)
+        return [Expected(*row) for row in columns.tolist()]
 
     def best(self) -> tuple[dict[str, Any], float]:
         """The evaluated point with the best measured value, and its response as it was told.
@@ -153,11 +232,10 @@ class Optimizer:
                 "nothing has been told yet: ask for a point, measure it and tell the value"
             )
         objective = self._objective()
-        values = self._Y.squeeze(-1) if objective is None else objective(self._Y, self._X)
+        X, Y = self._observations()
+        values = Y.squeeze(-1) if objective is None else objective(Y, X)
         row = int(values.argmax())
-        return self.prior.space.to_dicts(self._X[row : row + 1])[0], self._sign * float(
-            self._Y[row]
-        )
+        return self.prior.space.to_dicts(X[row : row + 1])[0], float(self._session.Y[row])
 
     def _objective(self) -> Objective | None:
         """The objective as a function of the response in the Prior's units."""
@@ -166,85 +244,54 @@ class Optimizer:
             return objective
         return lambda Y, X: objective(-Y, X)
 
-    def _best_candidate(self, acquisition: AcquisitionFunction) -> Tensor:
-        assert self._candidates is not None
-        seen = (self._candidates[:, None] == self._X).all(-1).any(-1)
-        left = self._candidates[~seen]
-        if len(left) == 0:
-            raise RuntimeError(f"all {len(self._candidates)} candidates have been evaluated")
-        return left[_score(acquisition, left).argmax()]
+    def _columns(self, fixed: Mapping[str, Any]) -> dict[int, float]:
+        """The fixed inputs by column, checked."""
+        space = self.prior.space
+        anywhere = space.to_dicts(space.sample(1, seed=0))[0]
+        values = space.snap(space.to_tensor({**anywhere, **fixed}))[0].tolist()
+        return {space.names.index(name): values[space.names.index(name)] for name in fixed}
 
-
-def search_space(
-    acquisition: AcquisitionFunction, space: InputSpace, X_evaluated: Tensor, *, seed: int
-) -> Tensor:
-    """The point (`d`) of a space, mixed or not, where an acquisition function is largest.
-
-    A quasi-random pool, then changes of its best points for inputs that are whole or categorical,
-    then BoTorch's L-BFGS-B for the others.
-    """
-    pool = torch.cat([space.sample(_POOL, seed=seed), X_evaluated])
-    values = _score(acquisition, pool)
-    whole = sorted({*space.integer_dims, *space.categorical_dims})
-    if whole:
-        for radius in (0.2, 0.05):
-            near = _nearby(space, pool[values.topk(_STARTS).indices], radius, seed)
-            pool, values = torch.cat([pool, near]), torch.cat([values, _score(acquisition, near)])
-    starts = pool[values.topk(_STARTS).indices]
-    if len(whole) == space.dim:
-        return starts[0]
-    # Inputs without a gradient stay at each start's values; without any, all starts go together.
-    groups = starts.split(1 if whole else _STARTS)
-    polished = torch.cat([_polish(acquisition, space, group, whole) for group in groups])
-    points = torch.cat([starts, polished])
-    return points[_score(acquisition, points).argmax()]
-
-
-def _score(acquisition: AcquisitionFunction, points: Tensor) -> Tensor:
-    with torch.no_grad():
-        return torch.cat([acquisition(part.unsqueeze(-2)) for part in points.split(4096)])
-
-
-def _nearby(space: InputSpace, points: Tensor, radius: float, seed: int) -> Tensor:
-    """Legal points that differ from given ones by a step, or in one input by anything."""
-    generator = torch.Generator().manual_seed(seed)
-    count, width = _NEARBY * len(points), space.dim
-    centers = space.to_unit(points).repeat(_NEARBY, 1)
-    steps = radius * torch.randn(count, width, generator=generator, dtype=torch.float64)
-    elsewhere = torch.rand(count, width, generator=generator, dtype=torch.float64)
-    jump = torch.rand(count, width, generator=generator) < 1 / width
-    return space.from_unit(torch.where(jump, elsewhere, centers + steps).clamp(0, 1))
-
-
-class _InUnitCube(AcquisitionFunction):
-    """An acquisition function of the unit cube, where all inputs have one scale."""
-
-    def __init__(self, acquisition: AcquisitionFunction, space: InputSpace) -> None:
-        super().__init__(acquisition.model)
-        self.acquisition, self.space = acquisition, space
-
-    @t_batch_mode_transform()  # type: ignore[arg-type]
-    def forward(self, U: Tensor) -> Tensor:
-        return self.acquisition(self.space.from_unit(U))
-
-
-def _polish(
-    acquisition: AcquisitionFunction, space: InputSpace, starts: Tensor, whole: list[int]
-) -> Tensor:
-    """Improve the continuous inputs of points `s x d` that agree in the others."""
-    unit = space.to_unit(starts)
-    with warnings.catch_warnings():
-        # A line search that ends early leaves a point no worse than its start, which is kept too.
-        warnings.simplefilter("ignore", OptimizationWarning)
-        best, _ = gen_candidates_scipy(
-            initial_conditions=unit.unsqueeze(-2),
-            acquisition_function=_InUnitCube(acquisition, space),
-            lower_bounds=0.0,
-            upper_bounds=1.0,
-            fixed_features={i: float(unit[0, i]) for i in whole},
-            options={"maxiter": 50},
+    def _propose(self, model: MixturePriorGP, pending: Tensor, fixed: dict[int, float]) -> Tensor:
+        """The best point, `d`, while others are pending."""
+        failed, objective = self._session.failed, self._objective()
+        taken = torch.cat([pending, failed])
+        believing = believe(model, pending, failed, objective)
+        acquisition = LogIncumbentImprovement(believing, objective=objective, seed=self.seed)
+        if self._candidates is not None:
+            return self._best_candidate(acquisition, taken, fixed)
+        seed = self.seed + len(self) + len(taken)
+        return search_space(
+            acquisition, self.prior.space, self._session.X, seed=seed, fixed=fixed, X_taken=taken
         )
-    return space.from_unit(best.detach()).squeeze(-2)
+
+    def _best_candidate(
+        self, acquisition: AcquisitionFunction, taken: Tensor, fixed: dict[int, float]
+    ) -> Tensor:
+        assert self._candidates is not None
+        left = self._candidates
+        for row in torch.cat([self._session.X, taken]):
+            left = left[(left != row).any(-1)]
+        for column, value in fixed.items():
+            left = left[left[:, column] == value]
+        if len(left) == 0:
+            which = " with these fixed inputs" if fixed else ""
+            raise ExhaustedError(
+                f"all {len(self._candidates)} candidates{which} have been evaluated, have failed "
+                "or are pending"
+            )
+        return left[score_points(acquisition, left).argmax()]
+
+
+def _finite(y: Any, x: Mapping[str, Any]) -> float:
+    if isinstance(y, Tensor):
+        y = y.item()
+    if not isinstance(y, (int, float)) and not hasattr(y, "__float__"):
+        raise ValueError(f"y must be a number; got {y!r} at {dict(x)}")
+    if not math.isfinite(float(y)):
+        raise ValueError(
+            f"y is {float(y)} at {dict(x)}: tell a failed evaluation as tell(x, failed=True)"
+        )
+    return float(y)
 
 
 def _as_points(

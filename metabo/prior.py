@@ -19,7 +19,7 @@ from torch import Tensor
 
 from metabo.mixture import Mixture, ParameterMap, concatenate
 from metabo.network import MLP
-from metabo.prior_file import PriorFileError, read, write
+from metabo.prior_file import PriorFileError, checksum, read, write
 from metabo.space import InputSpace
 
 
@@ -121,6 +121,12 @@ class Prior:
         numbers = torch.cat([layer.flatten() for layer in self.network.layers]).cpu().numpy()
         return hashlib.sha256(numbers.tobytes()).hexdigest()
 
+    @cached_property
+    def digest(self) -> str:
+        """A fingerprint of all but the provenance: Priors with the same one predict the same."""
+        header, tensors = self._content()
+        return checksum(header | {"provenance": None}, tensors)
+
     def select(self, index: Tensor) -> Prior:
         """With only the mixture's components at `index` (long or bool), not renormalised."""
         parameters = None if self.parameters is None else self.parameters.select(index)
@@ -153,6 +159,10 @@ class Prior:
         Raises:
             OSError: If the file cannot be written; nothing is left behind then.
         """
+        write(Path(path), *self._content())
+
+    def _content(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """All there is to it: what JSON can hold, and tensors."""
         header = {
             "network": self.network.settings(),
             "space": self.space.to_json(),
@@ -168,7 +178,7 @@ class Prior:
         if self.parameters is not None:
             found = self.parameters.tensors()
             tensors |= {f"parameters.{name}": value for name, value in found.items()}
-        write(Path(path), header, tensors)
+        return header, tensors
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Prior:

@@ -34,7 +34,7 @@ def write(path: Path, header: dict[str, Any], tensors: dict[str, Tensor]) -> Non
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     header = {"format": FORMAT, "format_version": FORMAT_VERSION} | header
     # One entry: safetensors writes several in any order, and equal priors should be equal files.
-    text = json.dumps({"sha256": _checksum(header, tensors), "header": header})
+    text = json.dumps({"sha256": checksum(header, tensors), "header": header})
     content = save(tensors, {"metabo": text})
     with replacing(path) as temporary:
         temporary.write_bytes(content)
@@ -62,18 +62,19 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise PriorFileError(
             f"the header of {path} is damaged; save or copy the prior again"
         ) from error
-    if found.get("sha256") != _checksum(header, tensors):
+    if found.get("sha256") != checksum(header, tensors):
         raise PriorFileError(
             f"{path} is damaged: its checksum is wrong; save or copy the prior again"
         )
     return header, tensors
 
 
-def _checksum(header: dict[str, Any], tensors: dict[str, Tensor]) -> str:
+def checksum(header: dict[str, Any], tensors: dict[str, Tensor]) -> str:
+    """A fingerprint of a JSON-able header and tensors."""
     digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for name in sorted(tensors):
         digest.update(name.encode())
-        digest.update(tensors[name].numpy().tobytes())
+        digest.update(tensors[name].detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -14,13 +14,14 @@ ROOT = Path(__file__).parent.parent
 # From the top; siblings share a line.
 LAYERS = [
     {"cli"},
+    {"commands"},
     {"integrations", "benchmark"},
     {"optimizer"},
     {"surrogates", "baselines", "meta_training"},
     {"prior"},
-    {"mixture", "network", "tasks"},
+    {"mixture", "network", "tasks", "session", "acquisition_search", "space_file"},
     {"space"},
-    {"column", "encoding", "prior_file", "objective"},
+    {"column", "encoding", "prior_file", "objective", "journal", "table_file"},
     {"atomic", "cores"},
 ]
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}

@@ -17,10 +17,7 @@ from metabo.benchmark.datasets import hpobench
 from metabo.benchmark.record import write_meta, write_table
 from metabo.benchmark.report import gap_closed_by, summarise, table
 from metabo.benchmark.run import run, run_rows
-from metabo.meta_training.features import FeatureSettings
 from metabo.meta_training.meta_train import MetaTrainSettings, meta_train
-from metabo.meta_training.refine import RefineSettings
-from metabo.meta_training.reptile import ReptileSettings
 from metabo.prior import Prior
 
 _AXES = {
@@ -59,13 +56,8 @@ class DemoSettings:
     @classmethod
     def smoke(cls) -> DemoSettings:
         """As small as can be: whether it runs, not how good it is."""
-        features = FeatureSettings(
-            hidden=(16, 16),
-            reptile=ReptileSettings(outer_steps=10, inner_steps=10),
-            refine=RefineSettings(steps=20),
-        )
         return cls(
-            meta_train=MetaTrainSettings(num_tasks=100, points_per_task=10, features=features),
+            meta_train=MetaTrainSettings.smoke(),
             episodes=2,
             problems=1,
             data_sets=1,

@@ -33,6 +33,8 @@ from metabo.meta_training.plain import fit_plain_kernels
 from metabo.meta_training.progress import progress_bar
 from metabo.meta_training.provenance import software
 from metabo.meta_training.records import Records
+from metabo.meta_training.refine import RefineSettings
+from metabo.meta_training.reptile import ReptileSettings
 from metabo.mixture import HeadPrior, Mixture, Remainder
 from metabo.network import MLP
 from metabo.prior import PlainKernels, Prior
@@ -59,6 +61,16 @@ class MetaTrainSettings:
     table_points_per_task: int = 1000
     features: FeatureSettings = field(default_factory=FeatureSettings)
     heads: HeadSettings = field(default_factory=HeadSettings)
+
+    @classmethod
+    def smoke(cls) -> MetaTrainSettings:
+        """As small as can be: whether it runs, not how good it is."""
+        features = FeatureSettings(
+            hidden=(16, 16),
+            reptile=ReptileSettings(outer_steps=10, inner_steps=10),
+            refine=RefineSettings(steps=20),
+        )
+        return cls(num_tasks=100, points_per_task=10, features=features)
 
 
 @dataclass(frozen=True, eq=False)

@@ -75,7 +75,7 @@ class TableFamily(TaskFamily):
             ValueError: If a column is wrong, or a task or an output is missing or not finite.
             SpaceError: If an input is missing or outside the space.
         """
-        inputs = _input_columns(frame, task, inputs, output, space)
+        inputs = input_columns(frame, task, inputs, output, space)
         frame = frame.reset_index(drop=True)
         labels = _labels(frame[task])
         Y = _outputs(frame[output], labels)
@@ -163,7 +163,7 @@ def _draw(available: int, wanted: int | None, generator: torch.Generator) -> Ten
     return torch.randperm(available, generator=generator)[:wanted]
 
 
-def _input_columns(
+def input_columns(
     frame: pd.DataFrame,
     task: str,
     inputs: Sequence[str] | None,

@@ -1,0 +1,82 @@
+"""A file of earlier runs, and what its columns are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from metabo.space_file import declared_space, read_declarations
+from metabo.table_file import read_table
+from metabo.tasks.findings import Finding, find
+from metabo.tasks.tables import TableFamily
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Earlier runs as the user names them on the command line.
+
+    Attributes:
+        path: CSV or Parquet; `-` is the standard input.
+        task: The column that tells tasks apart.
+        output: The column of what was measured.
+        inputs: The columns of the inputs; all others if None.
+        minimize: Whether a smaller output is better.
+        space: A file that declares inputs.
+    """
+
+    path: Path
+    task: str
+    output: str
+    inputs: tuple[str, ...] | None = None
+    minimize: bool = False
+    space: Path | None = None
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The table."""
+        frame = read_table(self.path)
+        if frame.empty:
+            raise ValueError(f"{self.path} is empty: there are no runs to learn from")
+        return frame
+
+    @cached_property
+    def declarations(self) -> dict[str, Any]:
+        """What the file says of inputs."""
+        return {} if self.space is None else read_declarations(self.space)
+
+    @cached_property
+    def findings(self) -> list[Finding]:
+        """What is wrong or doubtful."""
+        return find(
+            self.frame,
+            task=self.task,
+            output=self.output,
+            inputs=self.inputs,
+            minimize=self.minimize,
+            declared=list(self.declarations),
+        )
+
+    def family(self) -> TableFamily:
+        """The tasks.
+
+        Raises:
+            ValueError: If anything is wrong with the table; says all that is.
+        """
+        wrong = [finding for finding in self.findings if finding.severity == "wrong"]
+        if wrong:
+            lines = [f"  column {finding.column!r} {finding.message}" for finding in wrong]
+            raise ValueError("\n".join([f"{self.path} cannot be learned from:", *lines]))
+        others = [name for name in self.frame.columns if name not in {self.task, self.output}]
+        inputs = list(self.inputs or others)
+        return TableFamily.from_frame(
+            self.frame,
+            task=self.task,
+            output=self.output,
+            inputs=inputs,
+            space=declared_space(self.frame, inputs, self.declarations),
+            minimize=self.minimize,
+        )

@@ -1,0 +1,98 @@
+"""What has happened so far in one optimisation: kept in memory and, if wanted, in a journal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metabo.journal import Event, Journal
+from metabo.space import InputSpace, SpaceError
+
+_SAME = 1e-4  # of each input's range: as far off may a suggestion be carried out
+
+
+class Session:
+    """The points that were told, are pending or have failed.
+
+    Attributes:
+        X: `n x d`, the points that were told ...
+        Y: `n x 1`, ... and the responses there; user's units.
+        pending: `p x d`, asked for and not told yet.
+        failed: `f x d`.
+
+    Args:
+        space: The inputs.
+        journal: The file that keeps the events; what is in it already happens again.
+        identity: What the journal must have been begun with. JSON-able.
+
+    Raises:
+        JournalError: If the journal is broken, of another session, or in use.
+    """
+
+    def __init__(
+        self,
+        space: InputSpace,
+        journal: str | os.PathLike[str] | None,
+        identity: Mapping[str, Any],
+    ) -> None:
+        self.space = space
+        self.X = torch.empty(0, space.dim, dtype=torch.float64)
+        self.Y = torch.empty(0, 1, dtype=torch.float64)
+        self.pending, self.failed = self.X, self.X
+        self.journal = None if journal is None else Journal(journal, dict(identity))
+        if self.journal is not None:
+            self._repeat(self.journal)
+
+    def _repeat(self, journal: Journal) -> None:
+        for line, event in enumerate(journal.events, start=2):
+            try:
+                self._apply(event)
+            except SpaceError as error:
+                journal.close()
+                raise journal.broken(line, error) from error
+
+    def record(self, kind: str, *points: Mapping[str, Any], y: float | None = None) -> None:
+        """Take events of one kind, all of them or none.
+
+        Args:
+            kind: "asked", "told" or "failed".
+            points: Where.
+            y: The response, if told.
+
+        Raises:
+            SpaceError: If a point is not legal.
+            OSError: If the journal cannot be written.
+        """
+        rows = [self.space.to_tensor(point) for point in points]
+        events = [Event(kind, self.space.to_dicts(row)[0], y) for row in rows]
+        if self.journal is not None:  # first: what cannot be written has not happened
+            self.journal.append(*events)
+        for event in events:
+            self._apply(event)
+
+    def _apply(self, event: Event) -> None:
+        row = self.space.to_tensor(event.x)
+        if event.kind == "asked":
+            self.pending = torch.cat([self.pending, row])
+            return
+        self.pending = self._without(self.pending, row)
+        self.failed = self._without(self.failed, row)
+        if event.y is None:
+            self.failed = torch.cat([self.failed, row])
+        else:
+            self.X = torch.cat([self.X, row])
+            self.Y = torch.cat([self.Y, self.Y.new_tensor([[event.y]])])
+
+    def _without(self, points: Tensor, row: Tensor) -> Tensor:
+        """The points but the one that is nearest to a row, if it is near enough to be meant."""
+        if len(points) == 0:
+            return points
+        distances = (self.space.to_unit(points) - self.space.to_unit(row)).abs().amax(-1)
+        nearest = int(distances.argmin())
+        if float(distances[nearest]) > _SAME:
+            return points
+        return torch.cat([points[:nearest], points[nearest + 1 :]])

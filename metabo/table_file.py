@@ -1,0 +1,108 @@
+"""Tables in files: CSV and Parquet, standard input and output."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+
+from metabo.atomic import replacing
+
+# Not "None", which is a setting of many a program.
+_MISSING = ["", "NA", "N/A", "NaN", "nan", "NULL", "null"]
+_PARQUET = b"PAR1"  # how such a file begins
+
+
+class TableFileError(ValueError):
+    """A file is no table that can be read."""
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read CSV (UTF-8, commas, a header) or Parquet; `-` is the standard input.
+
+    A file without any content is a table without columns.
+
+    Raises:
+        OSError: If the file cannot be read.
+        TableFileError: If it is not text in UTF-8, or its header or a row is broken.
+        ImportError: If it is Parquet and pyarrow is not installed.
+    """
+    content = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+    name = "standard input" if str(path) == "-" else str(path)
+    try:
+        frame = _parquet(content) if content.startswith(_PARQUET) else _csv(content)
+    except (ValueError, OSError) as error:  # what pandas and pyarrow raise
+        raise TableFileError(f"{name}: {error}") from error
+    frame.columns = [str(column) for column in frame.columns]
+    return frame
+
+
+def _parquet(content: bytes) -> pd.DataFrame:
+    with _needs_pyarrow():
+        return pd.read_parquet(io.BytesIO(content))
+
+
+def _csv(content: bytes) -> pd.DataFrame:
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise ValueError(
+            f"line {line} is not in UTF-8 (byte {content[error.start]:#x}); save it as UTF-8"
+        ) from error
+    if not text.strip():
+        return pd.DataFrame()
+    header = next(csv.reader(io.StringIO(text)), [])
+    twice = [name for name, count in Counter(header).items() if count > 1]
+    if twice:
+        raise ValueError(f"two columns are called {twice[0]!r}; rename one")
+    if len(header) == 1 and ({";", "\t"} & set(header[0])):
+        raise ValueError(f"the header is {header[0]!r}; separate columns by commas")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        try:
+            return pd.read_csv(
+                io.StringIO(text),
+                index_col=False,
+                low_memory=False,
+                keep_default_na=False,
+                na_values=_MISSING,
+            )
+        except pd.errors.ParserWarning as warning:
+            raise ValueError(f"rows have more cells than the header: {len(header)}") from warning
+
+
+def write_table(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table by the file's ending, `.parquet` or else CSV; `-` is the standard output.
+
+    Raises:
+        OSError: If the file cannot be written; an existing one stays as it was then.
+        ImportError: If it is to be Parquet and pyarrow is not installed.
+    """
+    if str(path) == "-":
+        sys.stdout.write(frame.to_csv(index=False))
+        return
+    with replacing(path) as temporary:
+        if path.suffix == ".parquet":
+            with _needs_pyarrow():
+                frame.to_parquet(temporary)
+        else:
+            frame.to_csv(temporary, index=False)
+
+
+@contextmanager
+def _needs_pyarrow() -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise ImportError(
+            'Parquet needs pyarrow, which is not installed: pip install "metabo[parquet]", or use '
+            "CSV"
+        ) from error
