@@ -103,8 +103,9 @@ def test_a_saved_client_goes_on(mixed_prior: Prior, tmp_path: Path) -> None:
     assert "metabo.Prior" in json.dumps(saved["generation_strategy"])
     assert "metabo.Prior" not in json.dumps(saved["experiment"])  # which grows with the trials
     loaded = Client.load_from_json_file(str(path))
-    (point,) = loaded.get_next_trials(1).values()
-    mixed_prior.space.check(mixed_prior.space.to_tensor(point))
+    for each in (client, loaded):
+        (point,) = each.get_next_trials(1).values()
+        mixed_prior.space.check(mixed_prior.space.to_tensor(point))
     asked = mixed_prior.space.to_dicts(mixed_prior.space.sample(2, seed=1))
     for before, after in zip(client.predict(asked), loaded.predict(asked), strict=True):
         assert after["loss"] == pytest.approx(before["loss"])
