@@ -19,7 +19,11 @@ from metabo.surrogates import MixturePriorGP
 
 Made = Callable[..., Prior]
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # what Ax does inside
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of what Ax does inside
+    # BoTorch says so before it tries again from other points.
+    pytest.mark.filterwarnings("ignore:Optimization failed in `gen_candidates_scipy`"),
+]
 
 
 @pytest.fixture(autouse=True)
