@@ -8,6 +8,7 @@ A document says `<!-- results: NAME -->` where a table is wanted, and `<!-- end 
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -49,10 +50,30 @@ def bo_hpobench(results: Path) -> str:
     return "\n".join(lines)
 
 
+def few_shot(name: str, results: Path) -> str:
+    """Scores of predictions, a table each."""
+    rows = pd.read_csv(results / name / "rows.csv")
+    tables = []
+    for measure in ("squared_error", "negative_log_density", "coverage"):
+        title = measure.replace("_", " ").capitalize()
+        tables.append(f"{title}:\n\n{markdown(summarise(rows, measure))}")
+    return "\n\n".join(tables)
+
+
+def wrong_prior(results: Path) -> str:
+    """Regrets on tasks that are not of the prior's family."""
+    rows = pd.read_csv(results / "wrong_prior" / "rows.csv")
+    return markdown(summarise(rows, "regret"), (3, 5, 10, 20, 30))
+
+
 TABLES = {
     "demo_few_shot": demo_few_shot,
     "demo_regret": demo_regret,
     "bo_hpobench": bo_hpobench,
+    "fewshot_logistic": partial(few_shot, "fewshot_logistic"),
+    "fewshot_normal": partial(few_shot, "fewshot_normal"),
+    "few_tasks": partial(few_shot, "few_tasks"),
+    "wrong_prior": wrong_prior,
 }
 
 
