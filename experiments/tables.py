@@ -8,6 +8,7 @@ A document says `<!-- results: NAME -->` where a table is wanted, and `<!-- end 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -66,7 +67,7 @@ def wrong_prior(results: Path) -> str:
     return markdown(summarise(rows, "regret"), (3, 5, 10, 20, 30))
 
 
-TABLES = {
+TABLES: dict[str, Callable[[Path], str]] = {
     "demo_few_shot": demo_few_shot,
     "demo_regret": demo_regret,
     "bo_hpobench": bo_hpobench,
