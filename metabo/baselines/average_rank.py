@@ -39,10 +39,7 @@ class AverageRankSearch(CandidateSearch):
         seed: int = 0,
     ) -> None:
         super().__init__(runs.space, candidates, seed=seed)
-        values = runs.values(self.candidates)
-        if objective is not None:
-            values = objective(values.unsqueeze(-1), self.candidates.expand(len(values), -1, -1))
-        self._ranks = average_ranks(values)
+        self._ranks = average_ranks(runs.objective_values(self.candidates, objective))
 
     def scores(self, indices: Tensor) -> Tensor:
         """The negative average ranks."""

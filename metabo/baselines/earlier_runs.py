@@ -6,6 +6,7 @@ import torch
 from scipy.spatial import KDTree
 from torch import Tensor
 
+from metabo.objective import Objective
 from metabo.space import InputSpace
 from metabo.tasks import TableFamily, Task
 
@@ -51,9 +52,26 @@ class EarlierRuns:
             drawn.append(Task(task.name, task.space, part.X, (part.Y - offset) / scale))
         return drawn
 
+    def scale_of(self, Y: Tensor) -> tuple[float, float]:
+        """Offset and scale of a new task by its first responses `n x 1`.
+
+        Their mean and standard deviation; while there are no two that differ, the average spread of
+        earlier tasks, and while there is none, their average offset.
+        """
+        offset = Y.mean() if len(Y) > 0 else self.offsets.mean()
+        own = float(Y.std()) if len(Y) > 1 else 0.0
+        return float(offset), own if own > 0 else float(self.scales.mean())
+
     def values(self, candidates: Tensor) -> Tensor:
         """The earlier tasks' mean Y, `T x N`, at candidates `N x d`, or at the nearest point."""
         return self._at(candidates)[0]
+
+    def objective_values(self, candidates: Tensor, objective: Objective | None) -> Tensor:
+        """The same of the objective that is to be maximised."""
+        values = self.values(candidates)
+        if objective is None:
+            return values
+        return objective(values.unsqueeze(-1), candidates.expand(len(values), -1, -1))
 
     def are_matched(self, candidates: Tensor) -> bool:
         """Whether every task was measured at all candidates."""

@@ -50,16 +50,21 @@ def vanilla_gp(X: Tensor, Y: Tensor, space: InputSpace) -> SingleTaskGP:
         space: The inputs; numbers are scaled to the unit cube, after a logarithm where the scale is
             one.
     """
-    transform = unit_cube(space)
-    with _quiet():
-        if space.categorical_dims:
-            model: SingleTaskGP = MixedSingleTaskGP(
-                X, Y, list(space.categorical_dims), input_transform=transform
-            )
-        else:
-            model = SingleTaskGP(X, Y, input_transform=transform)
+    # A search predicts without gradients; a fit needs them.
+    with quiet(), torch.enable_grad():
+        model = unfitted_gp(X, Y, space)
         fit_gpytorch_mll(ExactMarginalLogLikelihood(model.likelihood, model))
     return model
+
+
+def unfitted_gp(X: Tensor, Y: Tensor, space: InputSpace) -> SingleTaskGP:
+    """The same model with hyperparameters as BoTorch begins with; arguments as in `vanilla_gp`."""
+    transform = unit_cube(space)
+    with quiet():
+        if space.categorical_dims:
+            dims = list(space.categorical_dims)
+            return MixedSingleTaskGP(X, Y, dims, input_transform=transform)
+        return SingleTaskGP(X, Y, input_transform=transform)
 
 
 def unit_cube(space: InputSpace) -> InputTransform:
@@ -76,13 +81,13 @@ def unit_cube(space: InputSpace) -> InputTransform:
 def predict_vanilla(X: Tensor, Y: Tensor, query: Tensor, space: InputSpace) -> Normal:
     """The predictive distribution of observations at query points (`q x d`), of batch shape q."""
     model = vanilla_gp(X, Y, space)
-    with torch.no_grad(), _quiet():
+    with torch.no_grad(), quiet():
         posterior = model.posterior(query, observation_noise=True)
         return Normal(posterior.mean.squeeze(-1), posterior.variance.squeeze(-1).sqrt())
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without warnings about what is in order here.
 
     Near a measured point a covariance needs jitter; and constant responses, or a single one, have
@@ -136,7 +141,7 @@ class VanillaGPSearch(CandidateSearch):
         """The acquisition value of each candidate."""
         model = vanilla_gp(self.X, self.Y, self.space)
         points = self.candidates[indices].unsqueeze(-2)
-        with torch.no_grad(), _quiet():
+        with torch.no_grad(), quiet():
             acquisition = self._acquisition(model)
             return torch.cat([acquisition(chunk) for chunk in points.split(_CHUNK)])
 
