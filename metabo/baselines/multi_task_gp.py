@@ -1,8 +1,8 @@
 """BoTorch's `MultiTaskGP` over earlier runs and the task: the intrinsic coregionalisation model.
 
 One kernel over inputs times a learned covariance between tasks [Bonilla2007]_, with a mean and a
-noise for each task. Earlier tasks are standardised; the new one is moved by their average offset and
-scale, since the few points that a search has chosen say little about either.
+noise for each task. Earlier tasks are standardised; the new one is moved by their average offset
+and scale, since the few points that a search has chosen say little about either.
 
 .. [Bonilla2007] E. V. Bonilla, K. M. A. Chai, C. K. I. Williams. Multi-task Gaussian Process
    Prediction. NeurIPS 2007.
@@ -26,6 +26,8 @@ from metabo.objective import Objective
 
 _MAX_POINTS = 140  # of all earlier tasks together: the cost of a fit is cubic
 _MAX_TASKS = 20
+_FIRST_FIT, _NEXT_FITS = 200, 30  # iterations; a later fit goes on from where the last one ended
+_WIDTH = 12**0.5  # of an encoded input; BoTorch's priors are meant for inputs of width one
 
 
 class MultiTaskSearch(ImprovementSearch):
@@ -58,7 +60,7 @@ class MultiTaskSearch(ImprovementSearch):
 
     def _with(self, task: int, X: Tensor) -> Tensor:
         """Encoded points with the number of their task, `n x (e + 1)`."""
-        return torch.cat([self.space.encode(X), X.new_full((len(X), 1), task)], -1)
+        return torch.cat([self.space.encode(X) / _WIDTH, X.new_full((len(X), 1), task)], -1)
 
     def scores(self, indices: Tensor) -> Tensor:
         """The initial point, then the expected improvement."""
@@ -68,8 +70,9 @@ class MultiTaskSearch(ImprovementSearch):
 
     def predict(self, indices: Tensor) -> Normal:
         """The posterior of the task itself, in the user's units."""
-        with quiet():
-            found = marginals(self.model(), self.codes[indices])
+        model = self.model()
+        with torch.no_grad(), quiet():
+            found = marginals(model, self.codes[indices] / _WIDTH)
         return Normal(self.offset + self.scale * found.mean, self.scale * found.stddev)
 
     def model(self) -> MultiTaskGP:
@@ -80,8 +83,12 @@ class MultiTaskSearch(ImprovementSearch):
         if self._last is not None:
             model.load_state_dict(dict(self._last.named_parameters()), strict=False)
         if self._last is None or is_due(len(self.Y)):
-            with torch.enable_grad():
-                fit_gpytorch_mll(ExactMarginalLogLikelihood(model.likelihood, model))
+            options = {"maxiter": _FIRST_FIT if self._last is None else _NEXT_FITS}
+            with quiet(), torch.enable_grad():
+                fit_gpytorch_mll(
+                    ExactMarginalLogLikelihood(model.likelihood, model),
+                    optimizer_kwargs={"options": options},
+                )
         self._last = model
         model.eval()
         return model

@@ -91,9 +91,10 @@ def quiet() -> Iterator[None]:
     """Without warnings about what is in order here.
 
     Near a measured point a covariance needs jitter; and constant responses, or a single one, have
-    no spread that `Standardize` could set to one.
+    no spread that `Standardize` could set to one. linear_operator's sparse matrices are sound.
     """
     with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse invariant checks", UserWarning)
         warnings.filterwarnings("ignore", "A not p.d., added jitter", NumericalWarning)
         warnings.filterwarnings("ignore", r".*is not standardized \(std = ", InputDataWarning)
         yield
