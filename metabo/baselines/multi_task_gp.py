@@ -77,6 +77,12 @@ class MultiTaskSearch(ImprovementSearch):
 
     def model(self) -> MultiTaskGP:
         """The model of all observations; hyperparameters are fitted less and less often."""
+        # The covariance between tasks begins with random numbers.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            return self._model()
+
+    def _model(self) -> MultiTaskGP:
         X = torch.cat([self._earlier_X, self._with(self._own, self.X)])
         Y = torch.cat([self._earlier_Y, (self.Y - self.offset) / self.scale])
         model = MultiTaskGP(X, Y, task_feature=-1, output_tasks=[self._own], outcome_transform=None)
@@ -99,7 +105,7 @@ def own_marginals(model: MultiTaskGP, query: Tensor) -> Normal:
 
     It is what `posterior` gives, which takes several times as long on tens of thousands of points.
     """
-    X = model.train_inputs[0]
+    (X,) = model.train_inputs  # type: ignore[misc]
     prior = model.forward(X)
     root = torch.linalg.cholesky(model.likelihood(prior, [X]).covariance_matrix)
     half = torch.linalg.solve_triangular(root, model.covar_module(X, query).to_dense(), upper=False)
