@@ -12,11 +12,12 @@ from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
-from torch.distributions import Categorical, Distribution, MixtureSameFamily, Normal
+from torch.distributions import Distribution, Normal
 
 from metabo.baselines.exact_bayes import ExactBayes, ExactBayesSearch
 from metabo.baselines.random_search import RandomSearch
 from metabo.baselines.vanilla_gp import VanillaGPSearch, predict_vanilla
+from metabo.benchmark.predictive import Predictive
 from metabo.benchmark.problems import Problem
 from metabo.optimizer import Optimizer
 from metabo.prior import Prior
@@ -73,10 +74,7 @@ class Metabo:
         """The mixture; `space` is the prior's own."""
         posterior = MixturePriorGP(X, Y, self.prior).posterior(query, observation_noise=True)
         assert isinstance(posterior, MixturePosterior)
-        components = Normal(posterior.means.mT, posterior.variances.sqrt().mT)
-        return MixtureSameFamily(
-            Categorical(logits=posterior.log_weights.expand(len(query), -1)), components
-        )
+        return Predictive(posterior)
 
     def search(self, problem: Problem, *, seed: int) -> Search:
         """Start with what the prior suggests."""
