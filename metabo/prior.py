@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 import os
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -21,6 +22,7 @@ from metabo.mixture import Mixture, ParameterMap, concatenate
 from metabo.network import MLP
 from metabo.prior_file import PriorFileError, checksum, read, write
 from metabo.space import InputSpace
+from metabo.warp import Warp
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Prior:
             frozen.
         mixture: The conjugate mixture over heads, in model units.
         space: The inputs and their units.
-        output_offset: Subtracted from Y, in the user's units ...
+        output_offset: Subtracted from Y, in the user's units and then warped ...
         output_scale: ... before Y is divided by this: the pooled scale of the training tasks, one
             for all.
         minimize: Whether the user's output is to be minimised; Y is then its negative.
@@ -73,6 +75,7 @@ class Prior:
             JSON-able.
         plain: Kernels for `ReptileMeanGP` and `ReptileKernelGP`.
         parameters: From heads to the parameters of a family in closed form.
+        warp: What is done to Y before anything else, if anything.
     """
 
     network: MLP
@@ -84,6 +87,7 @@ class Prior:
     provenance: dict[str, Any] = field(default_factory=dict)
     plain: PlainKernels | None = None
     parameters: ParameterMap | None = None
+    warp: Warp | None = None
 
     def __post_init__(self) -> None:
         network = copy.deepcopy(self.network).to(torch.float64).requires_grad_(False).eval()
@@ -106,6 +110,21 @@ class Prior:
         """Features `... x n x p` and encoded inputs `... x n x e` of `... x n x d` user's units."""
         inputs = self.space.encode(X)
         return self.network.features(inputs), inputs
+
+    def to_model(self, Y: Tensor) -> Tensor:
+        """Outputs in the user's units, of any shape, in model units."""
+        warped = Y if self.warp is None else self.warp(Y)
+        return (warped - self.output_offset) / self.output_scale
+
+    def to_user(self, targets: Tensor) -> Tensor:
+        """The inverse of `to_model`."""
+        warped = self.output_offset + self.output_scale * targets
+        return warped if self.warp is None else self.warp.inverse(warped)
+
+    def log_slope(self, Y: Tensor) -> Tensor:
+        """The logarithm of what a unit of Y, near Y, is in model units."""
+        slope = torch.zeros_like(Y) if self.warp is None else self.warp.log_slope(Y)
+        return slope - math.log(self.output_scale)
 
     def to(self, device: torch.device | str) -> Prior:
         """A copy on another device."""
@@ -144,6 +163,7 @@ class Prior:
             minimize=not self.minimize,
             plain=None,
             parameters=None,
+            warp=None if self.warp is None else self.warp.negated(),
         )
 
     def with_broad(self, component: Mixture, share: float) -> Prior:
@@ -186,6 +206,7 @@ class Prior:
             "provenance": self.provenance,
             "plain": None if self.plain is None else asdict(self.plain),
             "parameters": None if self.parameters is None else self.parameters.names,
+            "warp": None if self.warp is None else asdict(self.warp),
         }
         tensors = {f"mixture.{name}": value for name, value in self.mixture.tensors().items()}
         tensors |= {f"network.{i}": layer.data for i, layer in enumerate(self.network.layers)}
@@ -241,6 +262,7 @@ class Prior:
             provenance=dict(header["provenance"]),
             plain=_plain_from_json(header.get("plain")),
             parameters=_parameters(header.get("parameters"), tensors, mixture),
+            warp=Warp(**header["warp"]) if header.get("warp") else None,
         )
 
 

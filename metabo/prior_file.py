@@ -18,7 +18,7 @@ from torch import Tensor
 from metabo.atomic import replacing
 
 FORMAT = "metabo-prior"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 knew no warp
 
 
 class PriorFileError(ValueError):

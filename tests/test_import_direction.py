@@ -21,7 +21,7 @@ LAYERS = [
     {"prior"},
     {"mixture", "network", "tasks", "session", "acquisition_search", "space_file"},
     {"space"},
-    {"column", "encoding", "prior_file", "objective", "journal", "table_file"},
+    {"column", "encoding", "prior_file", "objective", "journal", "table_file", "warp"},
     {"atomic", "cores"},
 ]
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}

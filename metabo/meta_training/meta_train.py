@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from metabo.meta_training.features import (
     left_out,
     train_features,
 )
+from metabo.meta_training.fit_warp import fit_warp
 from metabo.meta_training.heads import (
     Fold,
     HeadSettings,
@@ -35,11 +37,13 @@ from metabo.meta_training.provenance import software
 from metabo.meta_training.records import Records
 from metabo.meta_training.refine import RefineSettings
 from metabo.meta_training.reptile import ReptileSettings
+from metabo.meta_training.units import Units
 from metabo.mixture import HeadPrior, Mixture, Remainder
 from metabo.network import MLP
 from metabo.prior import PlainKernels, Prior
 from metabo.tasks.tables import TableFamily
 from metabo.tasks.task import TaskBatch, TaskFamily
+from metabo.warp import Warp
 
 _PLENTY = 1000  # with so many tasks, the left-out fifth would not make the mixture better
 
@@ -77,6 +81,8 @@ class MetaTrainSettings:
 class _Fit:
     """One way to model the family, and how likely left-out tasks are under it."""
 
+    units: Units
+    levels: bool
     network: MLP
     mixture: Mixture
     evidence: float
@@ -95,8 +101,8 @@ def meta_train(
 ) -> Prior:
     """Meta-train a Prior: Reptile, refinement of the features, the mixture over heads.
 
-    Whether tasks have levels of their own, the number of components, the remainder and the noise
-    are chosen by the evidence of left-out training tasks.
+    Whether outputs are warped and tasks have levels of their own, the number of components, the
+    remainder and the noise are chosen by the evidence of left-out training tasks.
 
     Args:
         family: Where training tasks come from.
@@ -115,20 +121,30 @@ def meta_train(
     is_table = isinstance(family, TableFamily)
     points = settings.table_points_per_task if is_table else settings.points_per_task
     raw = family.batch(settings.num_tasks, points, seed=seed)
-    offset, scale = _pooled_scale(raw)
-    tasks = TaskBatch(family.space.encode(raw.X), (raw.Y - offset) / scale * raw.mask, raw.counts)
-    tasks = tasks.to(choose_device(device))
-    ways = [False, True] if is_table and len(tasks) > 1 else [False]
+    inputs = family.space.encode(raw.X)
+    train = partial(_Way, settings=settings, seed=seed, progress=progress, records=records)
     with one_thread():  # for small products; what is worth it is spread over the cores
-        fits = [_Way(tasks, levels, settings, seed, progress, records).fit() for levels in ways]
-        best = max(fits, key=lambda fit: fit.evidence)
+        found = fit_warp(inputs, raw, seed=seed) if is_table else None
+        device = choose_device(device)
+
+        def fit(warp: Warp | None, levels: bool) -> _Fit:
+            units = Units.of(raw, warp)
+            return train(units.tasks(inputs, raw).to(device), units, levels).fit()
+
+        has_levels = [False, True] if is_table and len(raw) > 1 else [False]
+        fits = [fit(found, levels) for levels in has_levels]
+        if found is not None:  # a warp that was found without features may be worth less with them
+            fits.append(fit(None, max(fits, key=_evidence).levels))
+        best = max(fits, key=_evidence)
+        tasks = best.units.tasks(inputs, raw).to(device)
         parameters = parameter_map(family, best.network, best.mixture, tasks, seed=seed)
     return Prior(
         network=best.network.to("cpu"),
         mixture=best.mixture.to("cpu"),
         space=family.space,
-        output_offset=offset,
-        output_scale=scale,
+        output_offset=best.units.offset,
+        output_scale=best.units.scale,
+        warp=best.units.warp,
         minimize=getattr(family, "minimize", False),
         provenance={
             "software": software(),
@@ -144,19 +160,12 @@ def meta_train(
     )
 
 
-def _pooled_scale(raw: TaskBatch) -> tuple[float, float]:
-    """The mean and the standard deviation of all observations, each task counting the same."""
-    weights = raw.mask / raw.counts[:, None] / len(raw)
-    mean = float((weights * raw.Y).sum())
-    deviation = float((weights * (raw.Y - mean).square()).sum().sqrt())
-    return mean, deviation if deviation > 1e-12 * max(abs(mean), 1e-300) else 1.0
-
-
 @dataclass(frozen=True, eq=False)
 class _Way:
-    """One way to model the tasks (model units): with or without levels of their own."""
+    """One way to model the tasks: in some units, with or without levels of their own."""
 
     tasks: TaskBatch
+    units: Units
     levels: bool
     settings: MetaTrainSettings
     seed: int
@@ -176,12 +185,15 @@ class _Way:
         if len(folds) > 1 or len(self.tasks) < _PLENTY:
             last = dict(candidates(final, remainder, head_scale, (size,), heads, self.seed))
         return _Fit(
+            units=self.units,
+            levels=self.levels,
             network=final.features.network,
             mixture=assemble(last[size], remainder, self.tasks, self.levels),
             evidence=float(evidence[size].mean()),
             plain=fit_plain_kernels(folds, remainder, heads),
             choices={
                 "levels": self.levels,
+                "warp": self.units.warp and asdict(self.units.warp),
                 "num_components": size,
                 "evidence": {str(k): float(v.mean()) for k, v in evidence.items()},
                 "noise_sd": float(remainder.noise.sqrt()),
@@ -202,14 +214,21 @@ class _Way:
             # Larger mixtures take longer, about in proportion.
             row = bar.add_task("mixture", total=len(folds) * sum(sizes), loss=math.nan)
             for fold in folds:
+                slopes = self._log_slopes(fold)
                 for size, head in candidates(fold, remainder, head_scale, sizes, heads, self.seed):
                     mixture = assemble(head, remainder, fold.train, self.levels)
-                    judged = score(fold, mixture, heads.points, self.seed)
+                    judged = score(fold, mixture, heads.points, self.seed) + slopes
                     evidence[size] = torch.cat([evidence.get(size, judged[:0]), judged])
                     last[size] = head
                     bar.update(row, advance=size, loss=-float(judged.mean()))
                 bar.update(row, advance=sum(sizes) - sum(evidence))  # sizes for more tasks
         return evidence, last
+
+    def _log_slopes(self, fold: Fold) -> Tensor:
+        """What turns the evidence of the observations that `score` looks at to the user's units."""
+        generator = torch.Generator().manual_seed(self.seed)
+        points = self.settings.heads.points
+        return self.units.log_slopes(fold.held_out.some_observations(points, generator))
 
     def _fold(self, number: int, group: Tensor) -> Fold:
         train = self.tasks.select(complement(group, len(self.tasks)))
@@ -227,6 +246,8 @@ class _Way:
             train = without_levels(train)
             held_out = None if held_out is None else without_levels(held_out)
             name = f"levels-{name}"
+        if self.units.warp is not None:
+            name = f"warped-{name}"
         return train_features(
             train,
             held_out,
@@ -235,6 +256,10 @@ class _Way:
             progress=self.progress,
             records=self.records and self.records.named(name),
         )
+
+
+def _evidence(fit: _Fit) -> float:
+    return fit.evidence
 
 
 def _smallest_good(evidence: dict[int, Tensor]) -> int:

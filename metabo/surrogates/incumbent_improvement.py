@@ -9,7 +9,9 @@ their difference, which in component k is Gaussian:
     f(x) - f(x^*) \sim N(\mu_k(x) - \mu_k(x^*),\;
     \sigma_k^2(x) + \sigma_k^2(x^*) - 2 \sigma_k(x, x^*)).
 
-The value is logarithmic, as [Ament2023]_ recommend: far from the optimum it still has a gradient.
+Where the Prior warps outputs, f is the warped one: the best point is the same, and a gain counts
+for as much as it is rare. The value is logarithmic, as [Ament2023]_ recommend: far from the
+optimum it still has a gradient.
 
 .. [Ament2023] S. Ament, S. Daulton, D. Eriksson, M. Balandat, E. Bakshy. Unexpected Improvements to
    Expected Improvement for Bayesian Optimization. arXiv:2310.20708.
@@ -35,6 +37,8 @@ _FLOOR = 1e-30  # of the expected improvement by draws, so that its logarithm is
 class LogIncumbentImprovement(AcquisitionFunction):
     """The logarithm of the expected improvement over the best evaluated point, in user's units.
 
+    Of the response itself, without an objective, it is in the units of the Prior's warp.
+
     Before the first evaluation there is no incumbent: then the value is the objective's
     expectation.
 
@@ -57,7 +61,7 @@ class LogIncumbentImprovement(AcquisitionFunction):
     ) -> None:
         super().__init__(model)
         self.conditioned, self.encode = model.conditioned.likely(), model.encode
-        self.offset, self.scale = model.prior.output_offset, model.prior.output_scale
+        self.prior = model.prior
         self.objective = objective
         engine = SobolEngine(2, scramble=True, seed=seed)
         uniform = engine.draw(_NUM_DRAWS, dtype=torch.float64).clamp(1e-6, 1 - 1e-6)
@@ -82,7 +86,9 @@ class LogIncumbentImprovement(AcquisitionFunction):
         gain = means[..., 1:] - means[..., :1]
         variance = variances[..., 1:] + variances[..., :1] - 2 * shared
         deviation = variance.clamp_min(1e-12 * variances.detach().max()).sqrt()
-        log_improvement = (self.scale * deviation).log() + _log_ei_helper(gain / deviation)
+        log_improvement = (self.prior.output_scale * deviation).log() + _log_ei_helper(
+            gain / deviation
+        )
         return (self.conditioned.log_weights[:, None] + log_improvement).logsumexp(0)
 
     def expected(self, X: Tensor) -> Tensor:
@@ -90,7 +96,8 @@ class LogIncumbentImprovement(AcquisitionFunction):
         prediction = self._predict(X.squeeze(-2))
         weights = self.conditioned.log_weights.exp()[:, None]
         if self.objective is None:
-            return (weights * self._to_user(prediction.means)).sum(0)
+            center = (weights * prediction.means).sum(0)
+            return self.prior.output_offset + self.prior.output_scale * center
         values = (
             prediction.means.unsqueeze(-1)
             + prediction.variances.sqrt().unsqueeze(-1) * self.draws[:, 0]
@@ -114,12 +121,9 @@ class LogIncumbentImprovement(AcquisitionFunction):
     def _predict(self, points: Tensor) -> Prediction:
         return self.conditioned.predict(*self.encode(points))
 
-    def _to_user(self, values: Tensor) -> Tensor:
-        return self.offset + self.scale * values
-
     def _value(self, values: Tensor, X: Tensor) -> Tensor:
         """The objective, `C x b x S`, of such responses in model units at X `b x 1 x d`."""
         assert self.objective is not None
-        responses = self._to_user(values).movedim(-1, 0)  # S x C x b
+        responses = self.prior.to_user(values).movedim(-1, 0)  # S x C x b
         points = X.squeeze(-2).expand(*responses.shape, X.shape[-1])
         return self.objective(responses.unsqueeze(-1), points).movedim(0, -1)

@@ -190,6 +190,22 @@ class MixturePosterior(Posterior):
         uniform = torch.rand(*shape, *self.batch_shape, dtype=torch.float64, device=self.device)
         return self._transform(base, uniform)
 
+    def marginal_sample(self, sample_shape: Size) -> Tensor:
+        """Draws at each point on its own, `sample_shape x ... x q`, without gradients."""
+        shape, q = sample_shape, self.means.shape[-1]
+        normal = torch.randn(*shape, *self.batch_shape, q, dtype=torch.float64, device=self.device)
+        weights = self.weights.unsqueeze(-2).expand(*self.batch_shape, q, -1)
+        chosen = torch.distributions.Categorical(probs=weights).sample(shape)
+        return self._marginal_draws(normal, chosen)
+
+    def _marginal_draws(self, normal: Tensor, chosen: Tensor) -> Tensor:
+        """From standard normal draws, and the component of each; both `... x q`."""
+        index = chosen.unsqueeze(-2)
+        lead = chosen.shape[: chosen.dim() - self.means.dim() + 1]
+        means = self.means.expand(*lead, *self.means.shape).gather(-2, index).squeeze(-2)
+        variances = self.variances.expand(*lead, *self.means.shape).gather(-2, index).squeeze(-2)
+        return means + variances.sqrt() * normal
+
     def rsample_from_base_samples(self, sample_shape: Size, base_samples: Tensor) -> Tensor:
         """Samples, `sample_shape x ... x q x 1`, from standard normal ones of that shape.
 

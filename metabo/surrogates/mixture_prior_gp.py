@@ -22,7 +22,8 @@ from gpytorch.mlls import MarginalLogLikelihood
 from gpytorch.models import GP
 from torch import Size, Tensor
 
-from metabo.mixture import ConditionedMixture, Mixture, condition, fit_broad
+from metabo.mixture import ConditionedMixture, condition, fit_broad
+from metabo.mixture.conditioning import Marginals, Prediction
 from metabo.prior import Prior
 from metabo.surrogates.mixture_members import MixtureMembers
 from metabo.surrogates.mixture_posterior import MixturePosterior
@@ -32,6 +33,7 @@ from metabo.surrogates.training_data import (
     check_training_data,
     refuse_learned_scales,
 )
+from metabo.surrogates.warped_posterior import WarpedPosterior
 
 _MOST_NUMBERS = 20_000_000  # in the covariances of all components; more would be gigabytes
 
@@ -118,8 +120,14 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
         """Features, encoded inputs, targets and known noise variances, in model units."""
         data = data or self.data
         features, inputs = self.prior.encode(self._preprocess(data.X).double())
-        targets, noise = data.scaled(self.prior.output_offset, self.prior.output_scale)
-        return features, inputs, targets, noise
+        Y, noise = data.Y.squeeze(-1).double(), None
+        if data.Yvar is not None:
+            noise = self._to_model_noise(data.Yvar.squeeze(-1).double(), Y)
+        return features, inputs, self.prior.to_model(Y), noise
+
+    def _to_model_noise(self, variance: Tensor, Y: Tensor) -> Tensor:
+        """Noise variances of outputs Y, in the user's units, in model units."""
+        return variance * (2 * self.prior.log_slope(Y)).exp()
 
     def _preprocess(self, X: Tensor) -> Tensor:
         transform = getattr(self, "input_transform", None)
@@ -131,7 +139,9 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
         noise = (weights * self.prior.mixture.noises).sum(-1, keepdim=True)
         likelihood = GaussianLikelihood(noise_constraint=Positive(), batch_shape=self.batch_shape)
         likelihood = likelihood.to(self.train_targets)
-        likelihood.noise = (noise * self.prior.output_scale**2).to(self.train_targets)
+        middle = self.prior.to_user(torch.zeros_like(noise))
+        slope = self.prior.log_slope(middle).exp()
+        likelihood.noise = (noise / slope.square()).to(self.train_targets)
         return likelihood.requires_grad_(False)
 
     def _set_transformed_inputs(self) -> None:
@@ -177,7 +187,8 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
     @property
     def log_evidence(self) -> Tensor:
         """The log density, `batch_shape`, of Y under the Prior, in the user's units."""
-        return self.conditioned.log_evidence - len(self.data) * math.log(self.prior.output_scale)
+        slopes = self.prior.log_slope(self.data.Y.squeeze(-1).double())
+        return self.conditioned.log_evidence + slopes.sum(-1)
 
     @property
     def prior_weight(self) -> Tensor:
@@ -223,26 +234,31 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
         self, X: Tensor, conditioned: ConditionedMixture, observation_noise: bool | Tensor
     ) -> MixturePosterior:
         """The posterior before transforms, of all components or of some; arguments as above."""
-        scale, noise = self.prior.output_scale, None
+        prediction, noise = conditioned.predict(*self.encode(X)), None
         if isinstance(observation_noise, Tensor):
-            noise = observation_noise.double().squeeze(-1).unsqueeze(-2) / scale**2
+            noise = observation_noise.double().squeeze(-1).unsqueeze(-2)
         elif observation_noise:
-            noise = self._noise_of_new(conditioned.mixture)
-        return MixturePosterior(
-            conditioned.log_weights,
-            conditioned.predict(*self.encode(X)),
+            noise = self.data.mean_known_noise
+            noise = noise if noise is None else noise.double()
+        if noise is not None:  # as far as it spreads where the observation is expected
+            noise = self._to_model_noise(noise, self.prior.to_user(prediction.means))
+        elif observation_noise is True:
+            noise = conditioned.mixture.noises[:, None]
+        return self._in_user_units(conditioned.log_weights, prediction, noise)
+
+    def _in_user_units(
+        self, log_weights: Tensor, prediction: Prediction | Marginals, noise: Tensor | None = None
+    ) -> MixturePosterior:
+        """The posterior with these Gaussians, in model units, as its components."""
+        posterior = MixturePosterior(
+            log_weights,
+            prediction,
             noise=noise,
             offset=self.prior.output_offset,
-            scale=scale,
+            scale=self.prior.output_scale,
             dtype=self.train_inputs[0].dtype,
         )
-
-    def _noise_of_new(self, mixture: Mixture) -> Tensor:
-        """The noise variance of an observation to come, `... x C x 1`, in model units."""
-        known = self.data.mean_known_noise
-        if known is None:
-            return mixture.noises[:, None]
-        return known.double() / self.prior.output_scale**2
+        return posterior if self.prior.warp is None else WarpedPosterior(posterior, self.prior.warp)
 
     def with_fitted_broad(self) -> MixturePriorGP:
         """The model with one more broad component: an ordinary GP fitted to these observations.
@@ -287,14 +303,7 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
         In closed form, as BoTorch's `efficient_loo_cv` does for one Gaussian; before the outcome
         transform is undone.
         """
-        log_weights, marginals = self.conditioned.leave_one_out()
-        return MixturePosterior(
-            log_weights,
-            marginals,
-            offset=self.prior.output_offset,
-            scale=self.prior.output_scale,
-            dtype=self.train_inputs[0].dtype,
-        )
+        return self._in_user_units(*self.conditioned.leave_one_out())
 
     def members(self, num_members: int = 64) -> MixtureMembers:
         """The mixture as equally likely members, which BoTorch averages an acquisition value over.

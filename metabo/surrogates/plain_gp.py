@@ -15,7 +15,11 @@ from typing import Any
 
 import torch
 from botorch.models import SingleTaskGP
-from botorch.models.transforms.outcome import Standardize
+from botorch.models.transforms.outcome import (
+    ChainedOutcomeTransform,
+    OutcomeTransform,
+    Standardize,
+)
 from botorch.utils.datasets import SupervisedDataset
 from gpytorch.constraints import GreaterThan, Positive
 from gpytorch.kernels import ScaleKernel
@@ -26,6 +30,7 @@ from torch import Size, Tensor
 from metabo.prior import PooledKernel, Prior
 from metabo.surrogates.prior_features import Columns, FeatureMatern, HeadMean, PriorFeatures
 from metabo.surrogates.training_data import check_training_data
+from metabo.surrogates.warp_transform import WarpTransform
 
 # How far a fit may move a hyperparameter from its pooled value: one task says less than all.
 _LOG_SD = 0.25
@@ -76,7 +81,7 @@ class PlainGP(SingleTaskGP):
             likelihood=_likelihood(kernel, batch_shape) if train_Yvar is None else None,
             covar_module=_matern(kernel, features, columns, batch_shape),
             mean_module=HeadMean(features, prior.mixture.mean_head, adapt=adapt),
-            outcome_transform=PriorScale(prior.output_offset, prior.output_scale),
+            outcome_transform=_to_model_units(prior),
         )
         self._subset_batch_dict: dict[str, int] = {}  # one output: no parameter to subset
 
@@ -86,6 +91,13 @@ class PlainGP(SingleTaskGP):
     ) -> dict[str, Any]:
         """The arguments of the constructor, from a data set and Ax's model options."""
         return super().construct_inputs(training_data) | {"prior": prior, "adapt": adapt}
+
+
+def _to_model_units(prior: Prior) -> OutcomeTransform:
+    scale = PriorScale(prior.output_offset, prior.output_scale)
+    if prior.warp is None:
+        return scale
+    return ChainedOutcomeTransform(warp=WarpTransform(prior.warp), scale=scale)
 
 
 class PriorScale(Standardize):

@@ -41,11 +41,6 @@ class TrainingData:
             return None
         return self.Yvar.mean(-2, keepdim=True)
 
-    def scaled(self, offset: float, scale: float) -> tuple[Tensor, Tensor | None]:
-        """Targets and known noise variances, `batch_shape x n`, in model units."""
-        Y = (self.Y.squeeze(-1).double() - offset) / scale
-        return Y, None if self.Yvar is None else self.Yvar.double().squeeze(-1) / scale**2
-
     def select(self, rows: Tensor) -> TrainingData:
         """Some of the observations."""
         return self.apply(lambda values: values[..., rows, :])

@@ -1,7 +1,7 @@
 """From a family to a Prior."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,14 +16,14 @@ from torch import Tensor
 
 from metabo.meta_training.features import FeatureSettings
 from metabo.meta_training.heads import HeadSettings
-from metabo.meta_training.meta_train import MetaTrainSettings, _pooled_scale, meta_train
+from metabo.meta_training.meta_train import MetaTrainSettings, meta_train
 from metabo.meta_training.refine import RefineSettings
 from metabo.meta_training.reptile import ReptileSettings
 from metabo.prior import Prior
 from metabo.space import InputSpace
 from metabo.surrogates import MixturePriorGP
 from metabo.tasks import LogisticFamily, TableFamily
-from metabo.tasks.task import Task, TaskBatch, TaskFamily
+from metabo.tasks.task import Task, TaskFamily
 
 TINY = MetaTrainSettings(
     num_tasks=20,
@@ -110,12 +110,21 @@ def test_units_of_the_output_do_not_matter() -> None:
     torch.testing.assert_close(found[6:], 1e12 * expected[6:], rtol=1e-2, atol=0)
 
 
-def test_every_task_counts_the_same_in_the_pooled_scale() -> None:
-    Y = torch.tensor([[1.0, 1.0, 1.0, 1.0], [5.0, 0, 0, 0]]).double()
-    offset, scale = _pooled_scale(TaskBatch(torch.zeros(2, 4, 1).double(), Y, torch.tensor([4, 1])))
-    assert (offset, scale) == (3.0, 2.0)
-    constant = TaskBatch(torch.zeros(2, 4, 1), torch.full((2, 4), 1e-9), torch.tensor([4, 4]))
-    assert _pooled_scale(constant) == (pytest.approx(1e-9), 1.0)
+def test_outputs_over_many_orders_of_magnitude_are_warped() -> None:
+    generator = torch.Generator().manual_seed(0)
+    space = InputSpace.from_bounds((0.0, 1.0))
+    tasks = []
+    for t in range(20):
+        X = torch.rand(12, 1, generator=generator).double()
+        level = torch.randn(1, generator=generator).double()
+        noise = 0.1 * torch.randn(12, 1, generator=generator).double()
+        tasks.append(Task(str(t), space, X, ((6 * X).sin() + level + noise).mul(3).exp()))
+    prior = train(TableFamily(tasks, space))
+    assert prior.warp is not None
+    assert prior.provenance["chosen"]["warp"] == asdict(prior.warp)
+    middle = prior.to_user(torch.zeros(1, dtype=torch.float64))
+    torch.testing.assert_close(prior.to_model(middle), torch.zeros(1, dtype=torch.float64))
+    assert 0.1 < float(middle) < 30  # exp(3 u) has the median 1 and the mean 90
 
 
 def test_a_table_whose_tasks_differ_by_level_is_modelled_so() -> None:

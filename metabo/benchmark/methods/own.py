@@ -6,16 +6,18 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.distributions import Categorical, Distribution, MixtureSameFamily, Normal
+from torch.distributions import Distribution, Normal
 
 from metabo.baselines.improvement_search import ImprovementSearch, marginals
 from metabo.benchmark.methods.protocols import Search, Searcher
+from metabo.benchmark.predictive import Predictive
 from metabo.benchmark.problems import Problem
 from metabo.objective import Objective
 from metabo.optimizer import Optimizer
 from metabo.prior import Prior
 from metabo.space import InputSpace
 from metabo.surrogates import MixturePosterior, MixturePriorGP, ReptileKernelGP, ReptileMeanGP
+from metabo.surrogates.warped_posterior import warped_moments
 
 Surrogate = type[ReptileMeanGP] | type[ReptileKernelGP]
 
@@ -40,10 +42,7 @@ class Metabo:
         """The mixture; `space` is the prior's own."""
         posterior = MixturePriorGP(X, Y, self.prior).posterior(query, observation_noise=True)
         assert isinstance(posterior, MixturePosterior)
-        components = Normal(posterior.means.mT, posterior.variances.sqrt().mT)
-        return MixtureSameFamily(
-            Categorical(logits=posterior.log_weights.expand(len(query), -1)), components
-        )
+        return Predictive(posterior)
 
     def search(self, problem: Problem, *, seed: int) -> Search:
         """Start with what the prior suggests."""
@@ -117,5 +116,5 @@ class PlainSurrogateSearch(ImprovementSearch):
         return marginals(self.surrogate(self.X, self.Y, self.prior), points)
 
     def _in_user_units(self, mean: Tensor, variance: Tensor) -> Normal:
-        scale = self.prior.output_scale
-        return Normal(self.prior.output_offset + scale * mean, scale * variance.sqrt())
+        mean, variance = warped_moments(self.prior.to_user, mean, variance)
+        return Normal(mean, variance.sqrt())
