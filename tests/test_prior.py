@@ -132,7 +132,7 @@ class TestFile:
         with pytest.raises(PriorFileError, match="not a prior file"):
             Prior.load(path)
 
-    @pytest.mark.parametrize("version", [2, 99, "1", None])
+    @pytest.mark.parametrize("version", [3, 99, "1", None])
     def test_newer_format(self, prior: Prior, tmp_path: Path, version: object) -> None:
         path = tmp_path / "prior"
         prior.save(path)
