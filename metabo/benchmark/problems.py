@@ -19,14 +19,14 @@ from metabo.tasks import Task
 
 @dataclass(frozen=True)
 class NetBenefit:
-    """The response minus what its input costs: `f(x) - cost (x - start)`, for one input."""
+    """The response minus what its inputs cost: `f(x) - cost sum_i (x_i - start_i)`."""
 
     cost: float
-    start: float
+    start: float | tuple[float, ...]
 
     def __call__(self, Y: Tensor, X: Tensor) -> Tensor:
-        """Values `... x q` of responses `... x q x 1` at points `... x q x 1`."""
-        return Y[..., 0] - self.cost * (X[..., 0] - self.start)
+        """Values `... x q` of responses `... x q x 1` at points `... x q x d`."""
+        return Y[..., 0] - self.cost * (X - X.new_tensor(self.start)).sum(-1)
 
 
 @dataclass(frozen=True)
