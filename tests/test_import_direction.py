@@ -35,8 +35,11 @@ OPTIONAL = {
     "jinja2": {"metabo/benchmark/page.py"},
     "scikit_posthocs": {"metabo/benchmark/ranking.py", "metabo/benchmark/charts.py"},
     "optuna": {
-        f"metabo/integrations/optuna/{name}.py"
-        for name in ("distributions", "history", "sampler", "studies", "trial_space")
+        "metabo/baselines/tpe.py",
+        *(
+            f"metabo/integrations/optuna/{name}.py"
+            for name in ("distributions", "history", "sampler", "studies", "trial_space")
+        ),
     },
     "ax": {"metabo/integrations/ax.py"},
     "tensorboard": {"metabo/meta_training/tensorboard.py"},

@@ -50,16 +50,21 @@ def vanilla_gp(X: Tensor, Y: Tensor, space: InputSpace) -> SingleTaskGP:
         space: The inputs; numbers are scaled to the unit cube, after a logarithm where the scale is
             one.
     """
-    transform = unit_cube(space)
-    with _quiet():
-        if space.categorical_dims:
-            model: SingleTaskGP = MixedSingleTaskGP(
-                X, Y, list(space.categorical_dims), input_transform=transform
-            )
-        else:
-            model = SingleTaskGP(X, Y, input_transform=transform)
+    # A search predicts without gradients; a fit needs them.
+    with quiet(), torch.enable_grad():
+        model = unfitted_gp(X, Y, space)
         fit_gpytorch_mll(ExactMarginalLogLikelihood(model.likelihood, model))
     return model
+
+
+def unfitted_gp(X: Tensor, Y: Tensor, space: InputSpace) -> SingleTaskGP:
+    """The same model with hyperparameters as BoTorch begins with; arguments as in `vanilla_gp`."""
+    transform = unit_cube(space)
+    with quiet():
+        if space.categorical_dims:
+            dims = list(space.categorical_dims)
+            return MixedSingleTaskGP(X, Y, dims, input_transform=transform)
+        return SingleTaskGP(X, Y, input_transform=transform)
 
 
 def unit_cube(space: InputSpace) -> InputTransform:
@@ -76,19 +81,20 @@ def unit_cube(space: InputSpace) -> InputTransform:
 def predict_vanilla(X: Tensor, Y: Tensor, query: Tensor, space: InputSpace) -> Normal:
     """The predictive distribution of observations at query points (`q x d`), of batch shape q."""
     model = vanilla_gp(X, Y, space)
-    with torch.no_grad(), _quiet():
+    with torch.no_grad(), quiet():
         posterior = model.posterior(query, observation_noise=True)
         return Normal(posterior.mean.squeeze(-1), posterior.variance.squeeze(-1).sqrt())
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without warnings about what is in order here.
 
     Near a measured point a covariance needs jitter; and constant responses, or a single one, have
-    no spread that `Standardize` could set to one.
+    no spread that `Standardize` could set to one. linear_operator's sparse matrices are sound.
     """
     with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse invariant checks", UserWarning)
         warnings.filterwarnings("ignore", "A not p.d., added jitter", NumericalWarning)
         warnings.filterwarnings("ignore", r".*is not standardized \(std = ", InputDataWarning)
         yield
@@ -97,9 +103,10 @@ def _quiet() -> Iterator[None]:
 class VanillaGPSearch(CandidateSearch):
     """Bayesian optimisation with the vanilla Gaussian process.
 
-    Maximises the log expected improvement [Ament2023]_ of the response; or, where there is a known
-    objective on top of the response, the noisy expected improvement of that objective, so that the
-    response is what is modelled, as in composite Bayesian optimisation [Astudillo2019]_.
+    Maximises the log expected improvement [Ament2023]_ of the response, or, if asked for, its noisy
+    variant; or, where there is a known objective on top of the response, the noisy expected
+    improvement of that objective, so that the response is what is modelled, as in composite
+    Bayesian optimisation [Astudillo2019]_.
 
     .. [Ament2023] S. Ament et al. Unexpected Improvements to Expected Improvement for Bayesian
        Optimization. arXiv:2310.20708.
@@ -112,6 +119,7 @@ class VanillaGPSearch(CandidateSearch):
         objective: What to maximise; the response itself if None.
         seed: As in `CandidateSearch`.
         num_random: As in `CandidateSearch`; at least one, since there is no prior to start from.
+        noisy: Whether to maximise the noisy expected improvement without an objective, too.
     """
 
     def __init__(
@@ -122,27 +130,31 @@ class VanillaGPSearch(CandidateSearch):
         objective: Objective | None = None,
         seed: int = 0,
         num_random: int = 2,
+        noisy: bool = False,
     ) -> None:
         if num_random < 1:
             raise ValueError(f"num_random is {num_random}; the first point has to be random")
         super().__init__(space, candidates, seed=seed, num_random=num_random)
         self.objective = objective
+        self.noisy = noisy
 
     def scores(self, indices: Tensor) -> Tensor:
         """The acquisition value of each candidate."""
         model = vanilla_gp(self.X, self.Y, self.space)
         points = self.candidates[indices].unsqueeze(-2)
-        with torch.no_grad(), _quiet():
+        with torch.no_grad(), quiet():
             acquisition = self._acquisition(model)
             return torch.cat([acquisition(chunk) for chunk in points.split(_CHUNK)])
 
     def _acquisition(self, model: SingleTaskGP) -> AcquisitionFunction:
-        if self.objective is None:
+        if self.objective is None and not self.noisy:
             return LogExpectedImprovement(model, best_f=self.Y.max())
+        # X is never None.
+        objective = None if self.objective is None else GenericMCObjective(self.objective)  # type: ignore[arg-type]
         return qLogNoisyExpectedImprovement(
             model,
             X_baseline=self.X,
             sampler=SobolQMCNormalSampler(torch.Size([_NUM_SAMPLES]), seed=self.seed),
-            objective=GenericMCObjective(self.objective),  # type: ignore[arg-type]  # X is never None
+            objective=objective,
             prune_baseline=False,  # it would drop points by chance; n is small
         )

@@ -1,0 +1,30 @@
+"""The methods that are compared, each as the user would set it up.
+
+A method predicts observations from a few others, or searches, or both. All model the response, and
+get the known objective on top of it.
+"""
+
+from metabo.benchmark.methods.own import Metabo, PlainSurrogate, own_methods
+from metabo.benchmark.methods.plain import TPE, Exact, Random, Sobol, VanillaGP, plain_methods
+from metabo.benchmark.methods.protocols import Predictor, Search, Searcher
+from metabo.benchmark.methods.transfer import (
+    AverageRank,
+    transfer_methods,
+)
+
+__all__ = [
+    "TPE",
+    "AverageRank",
+    "Exact",
+    "Metabo",
+    "PlainSurrogate",
+    "Predictor",
+    "Random",
+    "Search",
+    "Searcher",
+    "Sobol",
+    "VanillaGP",
+    "own_methods",
+    "plain_methods",
+    "transfer_methods",
+]

@@ -1,0 +1,106 @@
+"""One Gaussian prior against conditioning by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch.distributions import MultivariateNormal
+
+from metabo.baselines.earlier_runs import EarlierRuns
+from metabo.baselines.one_gaussian import (
+    CandidateGaussian,
+    GaussianPrior,
+    OneGaussianSearch,
+    PooledGPSearch,
+)
+from metabo.tasks import TableFamily
+
+GRID = torch.linspace(-4, 4, 41, dtype=torch.float64).unsqueeze(-1)
+
+
+def test_mean_and_covariance_are_the_empirical_ones_but_for_shrinkage(runs: EarlierRuns) -> None:
+    values = runs.values(GRID)
+    everything = torch.arange(41)
+    mean = values.mean(0)
+    gaussian = CandidateGaussian(GRID, mean, values - mean, 0.0, 1.0, 0.01)
+    expected = (1 + 1 / 5) * values.T.cov()
+    torch.testing.assert_close(gaussian.covariance(everything, everything), expected)
+    shrunk = CandidateGaussian(GRID, mean, values - mean, 0.4, 1.0, 0.01)
+    found = shrunk.covariance(everything, everything)
+    assert float(found.trace()) == pytest.approx(float(expected.trace()))  # the same mean variance
+    torch.testing.assert_close(found.diagonal(), shrunk.variance(everything))
+    assert torch.linalg.eigvalsh(found).min() > -1e-9
+
+
+def test_shrinkage_is_what_makes_tasks_likeliest_given_the_others() -> None:
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.randn(60, 2, generator=generator, dtype=torch.float64)
+    # Independent smooth tasks: what they share is the kernel, not the few deviations seen.
+    covariance = (-0.5 * torch.cdist(codes, codes).square()).exp() + 1e-6 * torch.eye(60)
+    root = torch.linalg.cholesky(covariance)
+    apart = (root @ torch.randn(60, 5, generator=generator, dtype=torch.float64)).T
+    assert CandidateGaussian.estimate(codes, apart).shrinkage >= 0.5
+    # Rough tasks along two directions: these are seen, a smooth kernel says nothing.
+    directions = torch.randn(2, 60, generator=generator, dtype=torch.float64)
+    weights = torch.randn(8, 2, generator=generator, dtype=torch.float64)
+    assert CandidateGaussian.estimate(codes, weights @ directions).shrinkage <= 0.3
+
+
+def test_the_posterior_is_that_of_a_normal_distribution(runs: EarlierRuns) -> None:
+    gaussian = GaussianPrior(runs).gaussian(GRID)
+    search = OneGaussianSearch(runs, gaussian, GRID)
+    rows = torch.tensor([5, 20, 33])
+    for x, y in zip(GRID[rows, 0].tolist(), (2.1, 2.4, 3.0), strict=True):
+        search.tell({"x": x}, y)
+    everything, b = torch.arange(41), search.likeliest_scale()
+    mean = search.offset + b * gaussian.mean
+    covariance = b**2 * gaussian.covariance(everything, everything) + search.offset_variance
+    gram = covariance[rows][:, rows] + b**2 * gaussian.noise * torch.eye(3)
+    gain = covariance[:, rows] @ torch.linalg.inv(gram)
+    found = search.predict(everything)
+    torch.testing.assert_close(found.mean, mean + gain @ (search.Y[:, 0] - mean[rows]))
+    expected = (covariance - gain @ covariance[rows]).diagonal()
+    torch.testing.assert_close(found.variance, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_the_scale_is_the_likeliest(runs: EarlierRuns) -> None:
+    search = OneGaussianSearch(runs, GaussianPrior(runs).gaussian(GRID), GRID)
+    assert float(search.likeliest_scale()) == pytest.approx(float(runs.scales.log().mean().exp()))
+    for x in (-3.0, -1.0, 1.0, 2.0, 3.0):
+        search.tell({"x": x}, 2 + 50 * math.exp(-0.5 * (x - 1.8) ** 2))
+    assert float(search.likeliest_scale()) == float(search.scales[-1])
+    densities = [
+        MultivariateNormal(
+            search.offset + b * search.gaussian.mean[search.measured], search._gram(b)
+        ).log_prob(search.Y[:, 0])
+        for b in (search.scales[0], search.scales[-1])
+    ]
+    assert densities[0] < densities[1]
+
+
+def test_it_finds_the_top_at_once(runs: EarlierRuns) -> None:
+    search = GaussianPrior(runs).search(GRID)
+    assert isinstance(search, OneGaussianSearch)
+    for _ in range(4):
+        x = search.ask()
+        search.tell(x, 2 + 1.3 * math.exp(-0.5 * (x["x"] - 1.2) ** 2))
+    assert (search.X - 1.2).abs().min() < 0.21
+
+
+def test_without_matching_candidates_a_process_is_fitted(runs: EarlierRuns) -> None:
+    part = EarlierRuns(
+        TableFamily([t.subset(range(i, 41, 3)) for i, t in enumerate(runs.tasks)], runs.space)
+    )
+    prior = GaussianPrior(part)
+    search = prior.search(GRID)
+    assert isinstance(search, PooledGPSearch)
+    assert isinstance(
+        GaussianPrior(EarlierRuns(TableFamily(runs.tasks[:2], runs.space))).search(GRID),
+        PooledGPSearch,
+    )
+    for _ in range(7):
+        x = search.ask()
+        search.tell(x, 2 + 1.3 * math.exp(-0.5 * (x["x"] - 1.2) ** 2))
+    assert (search.X - 1.2).abs().min() < 0.21
