@@ -12,7 +12,13 @@ from typing import Any
 from metabo.benchmark.cases import Case
 from metabo.benchmark.cells import Cell, Failure, Results, attempt, run_cells
 from metabo.benchmark.loop import optimise
-from metabo.benchmark.methods import Metabo, Random, Search, Searcher, VanillaGP
+from metabo.benchmark.methods import (
+    Search,
+    Searcher,
+    own_methods,
+    plain_methods,
+    transfer_methods,
+)
 from metabo.benchmark.problems import Problem
 from metabo.benchmark.run import Rows, finished
 from metabo.meta_training.meta_train import MetaTrainSettings, meta_train
@@ -146,8 +152,9 @@ def all_methods(case: Case, prior: Prior | Failure, *, seed: int) -> list[Search
         prior: What was meta-trained on it.
         seed: Of what the others draw from the family.
     """
-    own: list[Searcher] = [Untrained(prior) if isinstance(prior, Failure) else Metabo(prior)]
-    return [*own, Random(), VanillaGP(), *case.bound()]
+    own = [Untrained(prior)] if isinstance(prior, Failure) else own_methods(prior)
+    others = transfer_methods(earlier_runs(case.family, seed=seed), seed=seed)
+    return [*own, *case.bound(), *plain_methods(), *others]
 
 
 def earlier_runs(family: TaskFamily, *, seed: int) -> TableFamily:
