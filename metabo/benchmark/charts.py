@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter
 
-from metabo.benchmark.plots import colours
+from metabo.benchmark.plots import COLOURS, colours
 from metabo.benchmark.ranking import Ranking
 from metabo.benchmark.scores import COUNTS, OURS, REFERENCE, ranks, regrets, summary
 
@@ -58,8 +58,10 @@ def curves_chart(found: pd.DataFrame, salt: str) -> str:
         right.set(ylabel="mean rank, 1 is the best")
         right.invert_yaxis()
         handles, labels = left.get_legend_handles_labels()
-        columns = min(len(labels), 6)
-        figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
+        columns = min(len(labels), 5)
+        figure.legend(
+            handles[::-1], labels[::-1], loc="outside lower center", ncols=columns, frameon=False
+        )
         return _svg(figure)
 
 
@@ -75,7 +77,9 @@ def _draw(
     for method in reversed(methods):  # ours comes first in rows, and last on paper
         values = pd.DataFrame([tables[n].loc[method] for n in counts])
         colour, width = colour_of[method], _STRONG.get(method, 1.2)
-        ax.plot(counts, values["mean"], color=colour, lw=width, label=method)
+        # Colours come again; so that lines can still be told apart, every other one is dashed.
+        line = "-" if method in COLOURS or methods.index(method) % 2 else (0, (4, 1.5))
+        ax.plot(counts, values["mean"], color=colour, lw=width, ls=line, label=method)
         if bands and method in _BANDS:
             ax.fill_between(counts, values["low"], values["high"], color=colour, alpha=0.13, lw=0)
     ax.set(xscale="log", xlabel="evaluations", xlim=(1, max(counts)))

@@ -1,7 +1,8 @@
 """Which methods differ by more than chance: the critical-difference diagram [Demsar2006]_.
 
 Friedman's test over all methods, then Wilcoxon's signed-rank test between every two, with Holm's
-correction, as [Benavoli2016]_ recommend instead of Nemenyi's.
+correction, as [Benavoli2016]_ recommend; or Nemenyi's test, where there are so many methods for so
+few tasks that no result of Wilcoxon's could be clear.
 
 .. [Benavoli2016] A. Benavoli, G. Corani, F. Mangili. Should We Really Use Post-Hoc Tests Based on
    Mean-Ranks? Journal of Machine Learning Research 17, 2016.
@@ -11,6 +12,7 @@ correction, as [Benavoli2016]_ recommend instead of Nemenyi's.
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 
@@ -21,6 +23,7 @@ from scipy import stats
 from metabo.benchmark.scores import num_tasks, over_tasks, regrets
 
 _ENOUGH = 6  # blocks: with fewer, Wilcoxon's test cannot be significant
+_CLEAR = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +32,8 @@ class Ranking:
 
     Attributes:
         ranks: The mean rank of each method, the best first.
-        p: Holm's p between every two methods.
+        p: The p that two methods are alike, for every two, all tests taken into account.
+        test: Which test that is.
         friedman: The p that all methods are alike.
         blocks: How many tasks (or runs) were compared.
         unit: What a block is, "tasks" or "runs".
@@ -37,6 +41,7 @@ class Ranking:
 
     ranks: pd.Series
     p: pd.DataFrame
+    test: str
     friedman: float
     blocks: int
     unit: str
@@ -61,11 +66,21 @@ def rank_methods(found: pd.DataFrame, n: int) -> Ranking | None:
         return None
     ranks = blocks.rank(axis=1).mean().sort_values()
     friedman = float(stats.friedmanchisquare(*blocks.to_numpy().T).pvalue)
-    return Ranking(ranks, _pairwise(blocks), friedman, len(blocks), unit)
+    pairs = math.comb(len(blocks.columns), 2)
+    clear = pairs * 2.0 ** (1 - len(blocks)) < _CLEAR  # if one method is better in all blocks
+    p = _wilcoxon(blocks) if clear else _nemenyi(blocks)
+    test = "Wilcoxon's test with Holm's correction" if clear else "Nemenyi's test"
+    return Ranking(ranks, p, test, friedman, len(blocks), unit)
 
 
-def _pairwise(blocks: pd.DataFrame) -> pd.DataFrame:
-    """Wilcoxon's p between every two columns, corrected by Holm."""
+def _nemenyi(blocks: pd.DataFrame) -> pd.DataFrame:
+    import scikit_posthocs
+
+    p = scikit_posthocs.posthoc_nemenyi_friedman(blocks.to_numpy())
+    return pd.DataFrame(p.to_numpy(), index=blocks.columns, columns=blocks.columns)
+
+
+def _wilcoxon(blocks: pd.DataFrame) -> pd.DataFrame:
     import scikit_posthocs
 
     # Methods that agree everywhere have no differences to test, for which p is 1.

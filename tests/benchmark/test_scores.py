@@ -96,12 +96,25 @@ def test_ranking_tells_apart_what_differs() -> None:
     ranking = rank_methods(scores.curves(rows_of(runs)), 1)
     assert ranking is not None
     assert (ranking.blocks, ranking.unit) == (12, "tasks")
+    assert ranking.test.startswith("Wilcoxon")
     assert ranking.ranks.index[0] == "metabo"
     assert ranking.ranks["metabo"] == 1
     # Twelve differences of one sign: p = 2 / 2^12 each, times 3 for the smallest, 2 for the next.
     assert ranking.p.loc["metabo", "other"] == pytest.approx(3 * 2 / 2**12, abs=2e-3)
     assert ranking.p.loc["vanilla GP", "other"] > 0.05
     assert ranking.friedman < 0.001
+
+
+def test_many_methods_on_few_tasks_are_told_apart_by_nemenyi() -> None:
+    runs = {
+        (f"m{i}", f"t{t}", 0): [float(i + ((t + i) % 2) / 10)] for i in range(10) for t in range(8)
+    }
+    ranking = rank_methods(scores.curves(rows_of(runs)), 1)
+    assert ranking is not None
+    assert ranking.test == "Nemenyi's test"
+    # The critical difference of 10 methods on 8 tasks: 3.164 sqrt(10 * 11 / 48) = 4.79 ranks.
+    assert ranking.p.loc["m0", "m4"] > 0.05
+    assert ranking.p.loc["m0", "m5"] < 0.05
 
 
 def test_few_tasks_are_ranked_by_runs_and_few_runs_not_at_all() -> None:
