@@ -85,7 +85,7 @@ class RGPESearch(ImprovementSearch):
             losses = []
             for model in self.gps.models:
                 found = model.posterior(self.X)
-                covariance = found.distribution.covariance_matrix
+                covariance = found.distribution.covariance_matrix  # type: ignore[union-attr]
                 draws = _draw(found.mean.squeeze(-1), covariance, normal)
                 losses.append(ranking_loss(draws.unsqueeze(-2).expand(-1, len(y), -1), y))
             losses.append(ranking_loss(_draw(*leave_one_out(own, self.X), normal), y))

@@ -8,15 +8,25 @@ from metabo.benchmark.methods.own import Metabo, PlainSurrogate, own_methods
 from metabo.benchmark.methods.plain import TPE, Exact, Random, Sobol, VanillaGP, plain_methods
 from metabo.benchmark.methods.protocols import Predictor, Search, Searcher
 from metabo.benchmark.methods.transfer import (
+    RGPE,
+    TSTR,
     AverageRank,
+    DeepKernel,
+    MultiTask,
+    OneGaussian,
     transfer_methods,
 )
 
 __all__ = [
+    "RGPE",
     "TPE",
+    "TSTR",
     "AverageRank",
+    "DeepKernel",
     "Exact",
     "Metabo",
+    "MultiTask",
+    "OneGaussian",
     "PlainSurrogate",
     "Predictor",
     "Random",
