@@ -46,7 +46,7 @@ main = experiment(
     setups,
     Path(__file__).parent / "results" / "bo_logistic",
     full=Size(evaluations=25, seeds=2, tasks=40),
-    quick=Size(evaluations=10, seeds=1, tasks=5),
+    quick=Size(evaluations=10, seeds=1, tasks=3),
     title="Logistic curves",
 )
 
