@@ -1,12 +1,21 @@
-# From a fresh clone: `make demo` or `make test`. Both first set up .venv, once.
+# From a fresh clone: `make demo`, `make bench` or `make test`. All first set up .venv, once.
 PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint format clean
+.PHONY: demo bench test lint format clean
 
 demo: .venv/.demo
 	$(BIN)/metabo demo
+
+# A part of the optimisation benchmark, to runs/bench/report.html. It goes on where it was stopped.
+BENCH := logistic surfaces hpobench hpolib nasbench201 svm_digits
+bench: .venv/.bench
+	status=0; for name in $(BENCH); do \
+		$(BIN)/python experiments/bo_$$name.py --quick --out runs/bench/$$name \
+			--work runs/bench/$$name/work || status=1; \
+	done; \
+	$(BIN)/metabo report $(addprefix runs/bench/,$(BENCH)) -o runs/bench/report.html && exit $$status
 
 test: lint
 	$(BIN)/python -m pytest -n auto
@@ -21,7 +30,7 @@ format: .venv/.dev
 	$(BIN)/ruff format .
 
 # A stamp per set of optional packages: installing is repeated when what is wanted has changed.
-.venv/.demo .venv/.dev: .venv/.%: pyproject.toml constraints.txt
+.venv/.demo .venv/.bench .venv/.dev: .venv/.%: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --progress-bar on -c constraints.txt -e ".[$*]"
 	touch $@

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from metabo import FunctionFamily, LogisticFamily, NormalFamily, Task
 from metabo.benchmark.demo import DemoSettings
+from metabo.benchmark.functions import surface_family
 from metabo.benchmark.loop import optimise
 from metabo.benchmark.methods import Metabo, Random, Searcher, VanillaGP
 from metabo.benchmark.problems import NetBenefit, Problem, Target, grid_problem
@@ -48,19 +49,6 @@ class Settings:
 
 
 SMOKE = Settings(1, 4, 50, 1, DemoSettings.smoke().meta_train)
-
-
-def surface(bounds: Tensor) -> FunctionFamily:
-    """L sigma(k (w x - b)) in d inputs, each scaled to [-1, 1]."""
-    low, high = bounds
-    names = [f"w{i}" for i in range(len(low))]
-
-    def function(X: Tensor, L: Tensor, k: Tensor, b: Tensor, **weights: Tensor) -> Tensor:
-        x, w = 2 * (X - low) / (high - low) - 1, torch.stack([weights[n] for n in names])
-        return L * torch.sigmoid(k * (x @ w / w.norm().clamp_min(1e-3) - b))
-
-    ranges = {"L": (1.0, 10.0), "k": (1.0, 10.0), "b": (-0.5, 0.5)}
-    return FunctionFamily(function, ranges | dict.fromkeys(names, (-1.0, 1.0)), bounds, 0.05)
 
 
 def flipped(X: Tensor, L: Tensor, k: Tensor, x0: Tensor) -> Tensor:
@@ -117,7 +105,7 @@ def main(smoke: bool = False, seed: int = 0, out: Path = OUT) -> None:
         "Branin": Branin(negate=True),
         "Hartmann-3": Hartmann(3, negate=True),
     }.items():
-        family = surface(torch.as_tensor(function.bounds).double())
+        family = surface_family(torch.as_tensor(function.bounds).double())
         grid.append((family, list(surfaces(name, function, family, settings, seed))))
     cells = []
     for family, problems in grid:

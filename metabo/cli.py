@@ -12,6 +12,7 @@ from metabo.acquisition_search import ExhaustedError
 from metabo.commands.check import check as run_check
 from metabo.commands.compare import compare as run_compare
 from metabo.commands.info import info as run_info
+from metabo.commands.report import report as run_report
 from metabo.commands.runs import Runs
 from metabo.commands.suggest import suggest as run_suggest
 from metabo.commands.train import train as run_train
@@ -235,6 +236,24 @@ def compare(
         as_json=as_json,
         out=out,
     )
+
+
+@app.command()
+def report(
+    rows: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="ROWS...", help="Folders of experiments, or files of rows: CSV or Parquet."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The page.")] = Path("report.html"),
+    title: Annotated[str | None, typer.Option(help="What is written above it.")] = None,
+) -> None:
+    """Make one page of tables, tests and figures from the rows of optimisation benchmarks.
+
+    - `metabo report experiments/results/bo_hpobench -o page.html`
+    """
+    run_report(rows, title=title, out=out)
 
 
 @app.command()

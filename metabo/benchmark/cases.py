@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 from metabo.benchmark.datasets import dnase, hpobench, soybean
@@ -16,6 +16,11 @@ from metabo.objective import Objective
 from metabo.prior import Prior
 from metabo.tasks import FunctionFamily, LogisticFamily, TableFamily, TaskFamily
 
+# Objectives whose optimum moves from task to task.
+LOGISTIC: Mapping[str, Objective | None] = {
+    "net benefit": NetBenefit(0.8, -4.0),
+    "target": Target(0.7),
+}
 _UNSEEN = 1_000_000  # added to the seed of training tasks: no training task is drawn with it
 
 
@@ -30,6 +35,8 @@ class Case:
         counts: Numbers of observations to predict from.
         problems: Other tasks, to optimise.
         evaluations: How many evaluations each gets.
+        exact: Whether exact Bayes takes part where the family is known: with many parameters its
+            draws are too few to be exact.
     """
 
     name: str
@@ -38,17 +45,21 @@ class Case:
     counts: Sequence[int]
     problems: Sequence[Problem]
     evaluations: int
+    exact: bool = True
 
     def predictors(self, prior: Prior) -> list[Predictor]:
         """Who predicts: exact Bayes too, where the family is known."""
-        return [VanillaGP(), Metabo(prior), *self._bound()]
+        return [VanillaGP(), Metabo(prior), *self.bound()]
 
     def searchers(self, prior: Prior) -> list[Searcher]:
         """Who optimises: exact Bayes too, where the family is known."""
-        return [Random(), VanillaGP(), Metabo(prior), *self._bound()]
+        return [Random(), VanillaGP(), Metabo(prior), *self.bound()]
 
-    def _bound(self) -> list[Exact]:
-        return [Exact(self.family)] if isinstance(self.family, FunctionFamily) else []
+    def bound(self) -> list[Exact]:
+        """Exact Bayes, where it can be had."""
+        if self.exact and isinstance(self.family, FunctionFamily):
+            return [Exact(self.family)]
+        return []
 
     def few_shot_cells(self, prior: Prior, *, seed: int) -> list[Callable[[], Rows]]:
         """Every method on every episode."""
@@ -74,21 +85,66 @@ def logistic_case(num_episodes: int, num_problems: int, *, seed: int) -> Case:
     Maximising the response itself is trivial: it is largest at the upper bound.
     """
     family = LogisticFamily()
-    tasks = family.tasks(max(num_episodes, num_problems), 10, seed=seed + _UNSEEN)
-    objectives: dict[str, Objective] = {
-        "logistic, net benefit": NetBenefit(0.8, -4.0),
-        "logistic, target": Target(0.7),
-    }
-    problems = [
-        grid_problem(name, task, noise_sd=family.noise_sd, objective=objective)
-        for name, objective in objectives.items()
-        for task in tasks[:num_problems]
-    ]
+    case = closed_form_case("logistic", family, LOGISTIC, num_problems, evaluations=10, seed=seed)
+    tasks = family.tasks(num_episodes, 10, seed=seed + _UNSEEN) if num_episodes else []
     episodes = [
-        grid_episode(task, noise_sd=family.noise_sd, seed=seed + i)
-        for i, task in enumerate(tasks[:num_episodes])
+        grid_episode(task, noise_sd=family.noise_sd, seed=seed + i) for i, task in enumerate(tasks)
     ]
-    return Case("logistic", family, episodes, (1, 2, 3, 5, 8, 10), problems, 10)
+    return replace(case, episodes=episodes, counts=(1, 2, 3, 5, 8, 10))
+
+
+def closed_form_case(
+    name: str,
+    family: FunctionFamily,
+    objectives: Mapping[str, Objective | None],
+    num_problems: int,
+    *,
+    evaluations: int,
+    seed: int,
+    num_candidates: int = 200,
+    exact: bool = True,
+) -> Case:
+    """Tasks that are drawn from a family in closed form with a seed of their own.
+
+    Args:
+        name: Of the case.
+        family: What is meta-trained on.
+        objectives: By the name of the problem; each on all of the tasks.
+        num_problems: How many tasks.
+        evaluations: How many evaluations each search gets.
+        seed: Of the tasks.
+        num_candidates: As in `grid_problem`.
+        exact: As in `Case`.
+    """
+    tasks = family.tasks(num_problems, 10, seed=seed + _UNSEEN) if num_problems else []
+    problems = [
+        grid_problem(
+            f"{name}, {job}" if job else name,
+            task,
+            noise_sd=family.noise_sd,
+            objective=objective,
+            num_candidates=num_candidates,
+        )
+        for job, objective in objectives.items()
+        for task in tasks
+    ]
+    return Case(name, family, [], (), problems, evaluations, exact)
+
+
+def left_out_case(
+    name: str, table: Callable[[], TableFamily], left_out: Sequence[str], *, evaluations: int
+) -> Case:
+    """Tasks of a table, after all others of the table.
+
+    Args:
+        name: Of the case and of its problems.
+        table: Gives the table.
+        left_out: The names of the tasks to optimise.
+        evaluations: How many evaluations each search gets.
+    """
+    family = table()
+    problems = [table_problem(name, task) for task in family.only(left_out).tasks()]
+    return Case(name, family.without(left_out), [], (), problems, evaluations)
 
 
 def soybean_case(max_tasks: int | None = None, *, seed: int) -> Case:
@@ -120,9 +176,7 @@ def _curves(
     )
 
 
-def hpobench_case(
-    left_out: str, *, num_settings: int | None, evaluations: int, seed: int, predict: bool = True
-) -> Case:
+def hpobench_case(left_out: str, *, num_settings: int | None, evaluations: int, seed: int) -> Case:
     """Tuning of neural networks on one data set, after tuning them on the seven others.
 
     Args:
@@ -130,15 +184,8 @@ def hpobench_case(
         num_settings: How many of the 30,000 settings are there to choose from; all if None.
         evaluations: How many evaluations each method gets.
         seed: Of the settings, and of the observations to predict from.
-        predict: Whether to score predictions too.
     """
     table = hpobench(num_settings, seed=seed)
-    task = table.only(left_out).tasks()[0]
-    return Case(
-        name="HPOBench",
-        family=table.without(left_out),
-        episodes=[table_episode(task, 10, seed=seed)] if predict else [],
-        counts=(1, 2, 3, 5, 8, 10),
-        problems=[table_problem("HPOBench", task)],
-        evaluations=evaluations,
-    )
+    case = left_out_case("HPOBench", lambda: table, [left_out], evaluations=evaluations)
+    episode = table_episode(table.only(left_out).tasks()[0], 10, seed=seed)
+    return replace(case, episodes=[episode], counts=(1, 2, 3, 5, 8, 10))

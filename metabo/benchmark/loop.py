@@ -19,7 +19,7 @@ def optimise(
 
     Args:
         problem: What to optimise.
-        method: The method.
+        method: The method; points that the problem has it evaluate first are told, not asked for.
         num_evaluations: How many; at most as many as there are candidates.
         seed: Of the method and of the noise. On one task, methods with the same seed have the same
             random starts and the same noise; another task has others.
@@ -35,8 +35,9 @@ def optimise(
     regret = float("inf")
     started = time.perf_counter()
     search = method.search(problem, seed=own_seed)
+    initial = problem.space.to_dicts(problem.initial[seed]) if seed in problem.initial else []
     for n in range(1, min(num_evaluations, len(problem.candidates)) + 1):
-        x = search.ask()
+        x = initial[n - 1] if n <= len(initial) else search.ask()
         search.tell(x, problem.measure(x, generator))
         seconds = time.perf_counter() - started
         regret = min(regret, problem.regret(x))

@@ -1,4 +1,4 @@
-"""Figures of priors, posteriors and comparisons."""
+"""Figures of priors and posteriors, and curves of comparisons."""
 
 from __future__ import annotations
 
@@ -27,8 +27,26 @@ COLOURS = {
     "exact Bayes": "#009e73",
     "random": "#999999",
 }
-_OTHER = "#cc79a7"
+_OTHERS = (
+    "#cc79a7",
+    "#56b4e9",
+    "#e69f00",
+    "#882255",
+    "#117733",
+    "#332288",
+    "#e0559a",
+    "#999933",
+    "#7f5539",
+    "#2a9d8f",
+    "#6d597a",
+)
 _BAND = torch.tensor([0.05, 0.95], dtype=torch.float64)
+
+
+def colours(methods: Sequence[str]) -> dict[str, str]:
+    """A colour for each method: its own, or the next of the others."""
+    others = [method for method in methods if method not in COLOURS]
+    return COLOURS | {method: _OTHERS[i % len(_OTHERS)] for i, method in enumerate(others)}
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -110,12 +128,12 @@ def curves_figure(summary: pd.DataFrame, *, log: bool = False, label: str) -> Fi
         log: Whether the vertical axis is logarithmic.
         label: Of the vertical axis.
     """
-    problems = summary["problem"].unique()
+    problems, colour_of = summary["problem"].unique(), colours(list(summary["method"].unique()))
     figure = Figure(figsize=(3.4 * len(problems), 3.2), layout="constrained")
     axes = figure.subplots(1, len(problems), squeeze=False)[0]
     for ax, problem in zip(axes, problems, strict=True):
         for method, rows in summary[summary["problem"] == problem].groupby("method", sort=False):
-            colour = COLOURS.get(method, _OTHER)
+            colour = colour_of[method]
             ax.fill_between(rows["n"], rows["low"], rows["high"], color=colour, alpha=0.15, lw=0)
             ax.plot(rows["n"], rows["mean"], color=colour, marker=".", label=method)
         ax.set_title(problem)

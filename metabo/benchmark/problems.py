@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -19,14 +19,14 @@ from metabo.tasks import Task
 
 @dataclass(frozen=True)
 class NetBenefit:
-    """The response minus what its input costs: `f(x) - cost (x - start)`, for one input."""
+    """The response minus what its inputs cost: `f(x) - cost sum_i (x_i - start_i)`."""
 
     cost: float
-    start: float
+    start: float | tuple[float, ...]
 
     def __call__(self, Y: Tensor, X: Tensor) -> Tensor:
-        """Values `... x q` of responses `... x q x 1` at points `... x q x 1`."""
-        return Y[..., 0] - self.cost * (X[..., 0] - self.start)
+        """Values `... x q` of responses `... x q x 1` at points `... x q x d`."""
+        return Y[..., 0] - self.cost * (X - X.new_tensor(self.start)).sum(-1)
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class Problem:
             time; NaN where a candidate has fewer than r.
         noise_sd: The standard deviation of normal noise on top.
         objective: What is to be maximised, known to all methods; the response itself if None.
+        initial: For some seeds, points `m x d` that every method has to evaluate first.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Problem:
     responses: Tensor
     noise_sd: float = 0.0
     objective: Objective | None = None
+    initial: Mapping[int, Tensor] = field(default_factory=dict)
 
     @cached_property
     def values(self) -> Tensor:
@@ -131,7 +133,13 @@ def grid(space: InputSpace, num_points: int) -> Tensor:
     return space.from_unit(torch.linspace(0, 1, num_points, dtype=torch.float64).unsqueeze(-1))
 
 
-def table_problem(name: str, task: Task, *, objective: Objective | None = None) -> Problem:
+def table_problem(
+    name: str,
+    task: Task,
+    *,
+    objective: Objective | None = None,
+    initial: Mapping[int, Tensor] | None = None,
+) -> Problem:
     """A task of a table: what was measured there can be measured again.
 
     Points that were measured more than once are one candidate, whose true response is the mean.
@@ -140,4 +148,12 @@ def table_problem(name: str, task: Task, *, objective: Objective | None = None) 
     order = which.argsort(stable=True)
     groups = task.Y[order, 0].split(which.bincount().tolist())
     responses = pad_sequence(groups, batch_first=True, padding_value=math.nan)
-    return Problem(name, task.name, task.space, candidates, responses, objective=objective)
+    return Problem(
+        name,
+        task.name,
+        task.space,
+        candidates,
+        responses,
+        objective=objective,
+        initial=initial or {},
+    )

