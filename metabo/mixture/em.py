@@ -95,15 +95,14 @@ def _maximise(
     statistics: HeadStatistics, prior: HeadPrior, settings: EMSettings, base: Tensor
 ) -> HeadPrior:
     tasks, previous = statistics.num_tasks, -math.inf
-    sparse = len(prior.roots) > settings.nearest
     pairs = likely_pairs(statistics, prior, settings.nearest)
     for step in range(settings.iterations):
-        look = not sparse or step % _LOOK_EVERY == 0
-        if sparse and look and step > 0:
+        look = len(prior.roots) == 1 or step % _LOOK_EVERY == 0
+        if look and step > 0:
             pairs = pairs.union(likely_pairs(statistics, prior, settings.nearest))
         found, shares = moments(statistics, prior, pairs)
         prior = _updated(prior, found, tasks, settings, base)
-        pairs = pairs.select(shares > _NEGLIGIBLE) if sparse else pairs
+        pairs = pairs.select(shares > _NEGLIGIBLE)
         evidence = float(found.evidence) / tasks
         if look and evidence - previous < settings.tolerance:
             break
