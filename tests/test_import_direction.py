@@ -22,7 +22,7 @@ LAYERS = [
     {"mixture", "network", "tasks", "session", "acquisition_search", "space_file"},
     {"space"},
     {"column", "encoding", "prior_file", "objective", "journal", "table_file", "warp"},
-    {"atomic", "cores"},
+    {"adam", "atomic", "cores"},
 ]
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
 OPTIONAL = {

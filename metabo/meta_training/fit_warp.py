@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from metabo.adam import Adam
 from metabo.mixture import HeadTasks, Remainder, log_likelihood
 from metabo.tasks.task import TaskBatch
 from metabo.warp import Warp, log_slope, sinh_arcsinh
@@ -89,16 +90,14 @@ class _WarpedGP:
             warping = kernel.new_tensor([0.0, 0.0, 0.0, start]).requires_grad_()
         model = _WarpedGP(self.median, self.width, warping, kernel)
         parameters = [kernel] if warping is None else [kernel, warping]
-        optimizer = torch.optim.Adam(parameters, lr=_STEP_SIZE)
+        optimizer = Adam([(parameters, _STEP_SIZE)])
         generator = torch.Generator().manual_seed(seed)
         for _ in range(_STEPS):
             seen = _some(tasks, _TASKS, _POINTS, generator)
             loss = (
                 -(model(seen) / seen.counts).mean() + 0.005 * (kernel - self.kernel).square().sum()
             )
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+            optimizer.step(loss)
         return _WarpedGP(
             self.median, self.width, None if warping is None else warping.detach(), kernel.detach()
         )

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from metabo.adam import Adam
 from metabo.meta_training.progress import progress_bar
 from metabo.mixture.remainder import HeadTasks, Remainder, log_likelihood
 from metabo.network import MLP
@@ -31,8 +32,8 @@ class RefineSettings:
 
     Attributes:
         steps: Adam steps.
-        step_size: For the head, the kernel and the noise; cooled to 3% along a cosine.
-        feature_step_size: For the network's weights; 0 freezes them.
+        step_size: For the head, the kernel and the noise; cooled to 3% along a cosine ...
+        feature_step_size: ... as that for the network's weights; 0 freezes them.
         tasks_per_step: How many tasks a step sees.
         points_per_task: How many observations of each.
         patience: Stop after so many looks at the held-out tasks without a gain.
@@ -106,18 +107,15 @@ def refine(
     """
     model = _Model(network, noise_floor=1e-6)
     generator = torch.Generator(tasks.Y.device).manual_seed(seed)
-    optimizer = torch.optim.Adam(_parameter_groups(model, settings))
-    cooling = torch.optim.lr_scheduler.CosineAnnealingLR(
-        optimizer, settings.steps, eta_min=0.03 * settings.step_size
-    )
+    optimizer = Adam(_parameter_groups(model, settings))
     validation = _subset(held_out, 256, settings.points_per_task, generator)
     best, best_state, since = -math.inf, copy.deepcopy(model.state_dict()), 0
     look = max(settings.steps // 20, 1)
     with progress_bar(progress) as bar:
         row = bar.add_task("refinement", total=settings.steps, loss=math.nan)
         for step in range(settings.steps):
-            _adam_step(model, optimizer, tasks, settings, generator)
-            cooling.step()
+            seen = _subset(tasks, settings.tasks_per_step, settings.points_per_task, generator)
+            optimizer.step(-model.log_likelihood(seen).mean(), _cooled(step / settings.steps))
             if (step + 1) % look and step + 1 < settings.steps:
                 continue
             with torch.no_grad():
@@ -135,29 +133,19 @@ def refine(
     return Refined(network, model.mean.detach(), model.root.detach(), remainder, best)
 
 
-def _adam_step(
-    model: _Model,
-    optimizer: torch.optim.Optimizer,
-    tasks: TaskBatch,
-    settings: RefineSettings,
-    generator: torch.Generator,
-) -> None:
-    seen = _subset(tasks, settings.tasks_per_step, settings.points_per_task, generator)
-    loss = -model.log_likelihood(seen).mean()
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
+def _cooled(progress: float) -> float:
+    return 0.03 + 0.97 * (1 + math.cos(math.pi * progress)) / 2
 
 
-def _parameter_groups(model: _Model, settings: RefineSettings) -> list[dict[str, object]]:
+def _parameter_groups(
+    model: _Model, settings: RefineSettings
+) -> list[tuple[list[torch.nn.Parameter], float]]:
     features = list(model.network.layers)[:-1]
     others = [p for name, p in model.named_parameters() if not name.startswith("network.")]
-    groups: list[dict[str, object]] = [{"params": others, "lr": settings.step_size}]
     if settings.feature_step_size > 0:
-        groups.append({"params": features, "lr": settings.feature_step_size})
-    else:
-        model.network.requires_grad_(False)
-    return groups
+        return [(others, settings.step_size), (features, settings.feature_step_size)]
+    model.network.requires_grad_(False)
+    return [(others, settings.step_size)]
 
 
 def _subset(

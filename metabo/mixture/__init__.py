@@ -3,18 +3,11 @@
 from metabo.mixture.broad import broad_components, fit_broad
 from metabo.mixture.components import Mixture, concatenate
 from metabo.mixture.conditioning import ConditionedMixture, condition
-from metabo.mixture.em import (
-    EMSettings,
-    HeadPosterior,
-    HeadPrior,
-    HeadStatistics,
-    expectation,
-    fit_gaussian,
-    fit_mixture,
-    held_out_evidence,
-)
+from metabo.mixture.em import EMSettings, fit_gaussian, fit_mixture, held_out_evidence
+from metabo.mixture.expectation import HeadPosterior, Pairs, expectation, likely_pairs
 from metabo.mixture.parameters import ParameterMap, fit_parameter_map
 from metabo.mixture.remainder import HeadTasks, Remainder, fit_remainder, log_likelihood
+from metabo.mixture.statistics import HeadPrior, HeadStatistics
 
 __all__ = [
     "ConditionedMixture",
@@ -24,6 +17,7 @@ __all__ = [
     "HeadStatistics",
     "HeadTasks",
     "Mixture",
+    "Pairs",
     "ParameterMap",
     "Remainder",
     "broad_components",
@@ -36,5 +30,6 @@ __all__ = [
     "fit_parameter_map",
     "fit_remainder",
     "held_out_evidence",
+    "likely_pairs",
     "log_likelihood",
 ]

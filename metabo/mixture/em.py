@@ -19,9 +19,11 @@ from scipy.cluster.vq import kmeans2
 from torch import Tensor
 
 from metabo.cores import on_cores
-from metabo.mixture.remainder import Remainder, whiten
+from metabo.mixture.expectation import Moments, Pairs, expectation, likely_pairs, moments
+from metabo.mixture.statistics import HeadPrior, HeadStatistics
 
-_CHUNK_BYTES = 5 << 19  # of the tasks' posteriors at once: they stay in the cache of a core
+_LOOK_EVERY = 3  # EM steps from one choice of the pairs of tasks and components to the next ...
+_NEGLIGIBLE = 1e-4  # ... between which those of a smaller share are left out
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class EMSettings:
         base_shrinkage: Pseudo-tasks that pull the pooled covariance to an isotropic one.
         min_signal: Directions of w that change a task's log likelihood by less than this are
             dropped.
+        nearest: An E step is over so many components a task, the likeliest, if there are more.
     """
 
     iterations: int = 20
@@ -42,70 +45,7 @@ class EMSettings:
     shrinkage: float = 0.5
     base_shrinkage: float = 1.0
     min_signal: float = 0.005
-
-
-@dataclass(frozen=True, eq=False)
-class HeadStatistics:
-    """The log likelihood of T tasks, `-(energy - 2 projection w + w precision w) / 2`.
-
-    Attributes:
-        precision: `T x p x p`.
-        projection: `T x p`.
-        energy: `T`, the terms that do not depend on w, the normalising constant included.
-    """
-
-    precision: Tensor
-    projection: Tensor
-    energy: Tensor
-
-    @property
-    def num_tasks(self) -> int:
-        """T."""
-        return self.energy.shape[0]
-
-    @classmethod
-    def of_tasks(
-        cls,
-        features: Tensor,
-        inputs: Tensor,
-        targets: Tensor,
-        mask: Tensor,
-        remainder: Remainder,
-    ) -> HeadStatistics:
-        """Summarise padded tasks.
-
-        Args:
-            features: `T x n x p`.
-            inputs: `T x n x e`, encoded.
-            targets: `T x n`, in model units.
-            mask: `T x n` (bool), false where a row is padding.
-            remainder: The kernel of what the features leave over, and the noise.
-        """
-        columns = torch.cat([features, targets.unsqueeze(-1)], -1)
-        columns, constant = whiten(columns, remainder.covariance(inputs), remainder.noise, mask)
-        white, y = columns[..., :-1], columns[..., -1:]
-        energy = y.square().sum((-1, -2)) + constant
-        return cls(white.mT @ white, (white.mT @ y).squeeze(-1), energy)
-
-    def select(self, index: Tensor) -> HeadStatistics:
-        """Those of the tasks at `index`."""
-        return HeadStatistics(self.precision[index], self.projection[index], self.energy[index])
-
-    def shifted(self, mean: Tensor, root: Tensor) -> HeadStatistics:
-        """The statistics of `v` (r) in `w = mean + root v`; mean `p`, root `p x r`."""
-        pull = self.precision @ mean
-        energy = self.energy - 2 * self.projection @ mean + pull @ mean
-        projected = (self.projection - pull) @ root
-        return HeadStatistics(root.mT @ self.precision @ root, projected, energy)
-
-
-@dataclass(frozen=True, eq=False)
-class HeadPrior:
-    """A mixture over heads: log weights `K`, means `K x p`, roots `K x p x r`."""
-
-    log_weights: Tensor
-    means: Tensor
-    roots: Tensor
+    nearest: int = 8
 
 
 def fit_gaussian(statistics: HeadStatistics, start: HeadPrior, settings: EMSettings) -> HeadPrior:
@@ -136,7 +76,8 @@ def fit_mixture(
     inside = statistics.shifted(mean, root)
     rank = root.shape[-1]
     standard = HeadPrior(mean.new_zeros(1), mean.new_zeros(1, rank), torch.eye(rank).to(mean)[None])
-    heads = expectation(inside, standard).center.squeeze(1)
+    alone = Pairs.every(inside.num_tasks, 1, mean.device)
+    heads = expectation(inside, standard, alone).center
     _, labels = kmeans2(heads.cpu().numpy(), num_components, minit="++", seed=seed, missing="warn")
     start = _from_labels(heads, torch.as_tensor(labels, device=heads.device).long(), num_components)
     fitted = _maximise(inside, start, settings, torch.eye(rank).to(mean))
@@ -145,30 +86,37 @@ def fit_mixture(
 
 def held_out_evidence(statistics: HeadStatistics, prior: HeadPrior) -> Tensor:
     """The log marginal likelihood `T` of tasks under a mixture that has not seen them."""
-    return expectation(statistics, prior).evidence
+    every = Pairs.every(statistics.num_tasks, len(prior.roots), prior.means.device)
+    parts = on_cores(lambda pairs: expectation(statistics, prior, pairs).evidence, every.split(512))
+    return torch.cat(parts)
 
 
 def _maximise(
     statistics: HeadStatistics, prior: HeadPrior, settings: EMSettings, base: Tensor
 ) -> HeadPrior:
-    previous = -math.inf
-    for _ in range(settings.iterations):
-        evidence, updated = _step(statistics, prior, settings, base)
-        prior = updated
-        if evidence - previous < settings.tolerance:
+    tasks, previous = statistics.num_tasks, -math.inf
+    pairs = likely_pairs(statistics, prior, settings.nearest)
+    for step in range(settings.iterations):
+        look = len(prior.roots) == 1 or step % _LOOK_EVERY == 0
+        if look and step > 0:
+            pairs = pairs.union(likely_pairs(statistics, prior, settings.nearest))
+        found, shares = moments(statistics, prior, pairs)
+        prior = _updated(prior, found, tasks, settings, base)
+        pairs = pairs.select(shares > _NEGLIGIBLE)
+        evidence = float(found.evidence) / tasks
+        if look and evidence - previous < settings.tolerance:
             break
-        previous = evidence
+        previous = evidence if look else previous
     return prior
 
 
-def _step(
-    statistics: HeadStatistics, prior: HeadPrior, settings: EMSettings, base: Tensor
-) -> tuple[float, HeadPrior]:
-    """One EM step; returns the mean evidence *before* the step and the new prior."""
-    count, components = statistics.num_tasks, len(prior.roots)
-    total, mass, first, second = _moments(statistics, prior)
-    shift = first / mass.clamp_min(1e-12)[:, None]
-    inside = second - mass[:, None, None] * shift.unsqueeze(-1) * shift.unsqueeze(-2)
+def _updated(
+    prior: HeadPrior, found: Moments, count: int, settings: EMSettings, base: Tensor
+) -> HeadPrior:
+    """The M step over `count` tasks: covariances shrunk to the pooled one, and that to `base`."""
+    mass, components = found.mass, len(prior.roots)
+    shift = found.first / mass.clamp_min(1e-12)[:, None]
+    inside = found.second - mass[:, None, None] * shift.unsqueeze(-1) * shift.unsqueeze(-2)
     scatter = prior.roots @ inside @ prior.roots.mT
     if components > 1:
         pull = settings.base_shrinkage
@@ -179,70 +127,7 @@ def _step(
     covariance = covariance * (1 + 1 / (mass + pull + 1))[:, None, None]
     weights = (mass + 0.5) / (count + 0.5 * components)
     means = prior.means + (prior.roots @ shift.unsqueeze(-1)).squeeze(-1)
-    return float(total) / count, HeadPrior(weights.log(), means, _root(covariance))
-
-
-def _moments(statistics: HeadStatistics, prior: HeadPrior) -> tuple[Tensor, ...]:
-    """Sums over the tasks: evidence, shares `K`, and first and second moments of v."""
-
-    def of(rows: Tensor) -> tuple[Tensor, ...]:
-        found = expectation(statistics.select(rows), prior)
-        shares, center = found.shares, found.center
-        second = torch.einsum("tk,tkrs->krs", shares, found.covariance)
-        second += torch.einsum("tk,tkr,tks->krs", shares, center, center)
-        first = torch.einsum("tk,tkr->kr", shares, center)
-        return found.evidence.sum(), shares.sum(0), first, second
-
-    rows = torch.arange(statistics.num_tasks, device=prior.means.device)
-    components, _, rank = prior.roots.shape
-    chunk = max(_CHUNK_BYTES // (8 * components * rank**2), 8)
-    parts = on_cores(of, rows.split(chunk))
-    return tuple(torch.stack(values).sum(0) for values in zip(*parts, strict=True))
-
-
-@dataclass(frozen=True, eq=False)
-class HeadPosterior:
-    """What T tasks say of v in `w = mean + root v`, component by component.
-
-    Attributes:
-        evidence: `T`, under the whole mixture.
-        shares: `T x K`, the posterior probabilities of the components.
-        center: `T x K x r`, the posterior mean of v ...
-        covariance: `T x K x r x r`, ... and its covariance.
-    """
-
-    evidence: Tensor
-    shares: Tensor
-    center: Tensor
-    covariance: Tensor
-
-
-def expectation(statistics: HeadStatistics, prior: HeadPrior) -> HeadPosterior:
-    """The E step, in closed form."""
-    roots, means = prior.roots, prior.means
-    pull = torch.einsum("tij,kj->tki", statistics.precision, means)
-    gradient = torch.einsum("tki,kir->tkr", statistics.projection.unsqueeze(1) - pull, roots)
-    information = _sandwich(roots, statistics.precision)
-    information.diagonal(dim1=-2, dim2=-1).add_(1.0)
-    factor = torch.linalg.cholesky(information)
-    covariance = torch.cholesky_inverse(factor)
-    center = (covariance @ gradient.unsqueeze(-1)).squeeze(-1)
-    energy = statistics.energy.unsqueeze(1) - 2 * statistics.projection @ means.mT
-    energy = energy + (pull * means).sum(-1) - (gradient * center).sum(-1)
-    log_determinant = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-    joint = prior.log_weights - 0.5 * energy - log_determinant
-    return HeadPosterior(joint.logsumexp(-1), joint.softmax(-1), center, covariance)
-
-
-def _sandwich(roots: Tensor, precision: Tensor) -> Tensor:
-    """`root_k^T precision_t root_k`, `T x K x r x r`, in two large products, not T x K small."""
-    components, width, rank = roots.shape
-    count = len(precision)
-    flat = roots.transpose(0, 1).reshape(width, components * rank)
-    right = (precision.reshape(count * width, width) @ flat).view(count, width, components, rank)
-    right = right.permute(2, 1, 0, 3).reshape(components, width, count * rank)
-    both = (roots.mT @ right).view(components, rank, count, rank)
-    return both.permute(2, 0, 1, 3).contiguous()
+    return HeadPrior(weights.log(), means, _root(covariance))
 
 
 def _from_labels(heads: Tensor, labels: Tensor, num_components: int) -> HeadPrior:

@@ -19,10 +19,12 @@ from torch import Tensor
 
 from metabo.mixture.components import Mixture
 from metabo.mixture.conditioning import ConditionedMixture
-from metabo.mixture.em import HeadPrior, HeadStatistics, expectation
+from metabo.mixture.expectation import expectation, likely_pairs
+from metabo.mixture.statistics import HeadPrior, HeadStatistics
 
 _PULL = 0.5  # pseudo-tasks that pull a component's covariances to the pooled ones
-_CHUNK = 256
+_CHUNK = 2048  # pairs of a task and a component at once
+_NEAREST = 8  # components that a task is taken to come from, at most
 _FLOOR = 1e-8  # of a variance of u
 
 
@@ -117,15 +119,15 @@ def _regress(
     mass = places.new_zeros(count)
     first = places.new_zeros(count, rank + size)
     second = places.new_zeros(count, rank + size, rank + size)
-    for rows in torch.arange(len(places), device=places.device).split(_CHUNK):
-        found = expectation(statistics.select(rows), prior)
-        known = places[rows].unsqueeze(1).expand(-1, count, -1)
-        joint = torch.cat([found.center, known], -1)  # t x C x (r + P)
-        mass += found.shares.sum(0)
-        first += torch.einsum("tk,tka->ka", found.shares, joint)
-        second += torch.einsum("tk,tka,tkb->kab", found.shares, joint, joint)
-        uncertain = torch.einsum("tk,tkrs->krs", found.shares, found.covariance)
-        second[:, :rank, :rank] += uncertain
+    for pairs in likely_pairs(statistics, prior, _NEAREST).split(_CHUNK):
+        found = expectation(statistics, prior, pairs)
+        joint = torch.cat([found.center, places[pairs.task]], -1)  # P x (r + size)
+        weighted = found.shares[:, None] * joint
+        square = weighted.unsqueeze(-1) * joint.unsqueeze(-2)
+        square[:, :rank, :rank] += found.shares[:, None, None] * found.covariance
+        mass.index_add_(0, pairs.component, found.shares)
+        first.index_add_(0, pairs.component, weighted)
+        second.index_add_(0, pairs.component, square)
     mean = first / mass.clamp_min(1e-12)[:, None]
     scatter = second - mass[:, None, None] * mean.unsqueeze(-1) * mean.unsqueeze(-2)
     heads = scatter[:, :rank, :rank] + _PULL * torch.eye(rank).to(mean)

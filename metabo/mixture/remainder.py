@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from metabo.adam import Adam
 from metabo.mixture.components import matern52
 
 
@@ -106,7 +107,7 @@ def fit_remainder(
         start.noise.log().clone().requires_grad_(),
         torch.zeros_like(start.noise).requires_grad_(),
     ]
-    optimizer = torch.optim.Adam(parameters, lr=step_size)
+    optimizer = Adam([(parameters, step_size)])
     count = sum(int(fold.mask.sum()) for fold in folds)
     for _ in range(steps):
         scale, lengths, noise, head = parameters
@@ -118,10 +119,7 @@ def fit_remainder(
         likelihood = torch.stack(
             [log_likelihood(f, current, head.exp()).sum() for f in folds]
         ).sum()
-        loss = (0.5 * pull / 9 - likelihood) / count
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        optimizer.step((0.5 * pull / 9 - likelihood) / count)
     scale, lengths, noise, head = (p.detach().exp() for p in parameters)
     return Remainder(scale, lengths, noise + 1e-6), float(head)
 

@@ -13,13 +13,17 @@ from metabo.mixture import (
     EMSettings,
     HeadPrior,
     HeadStatistics,
+    Pairs,
     Remainder,
+    expectation,
     fit_gaussian,
     fit_mixture,
     held_out_evidence,
+    likely_pairs,
 )
 from metabo.mixture.components import matern52
-from metabo.mixture.em import _step
+from metabo.mixture.em import _updated
+from metabo.mixture.expectation import moments
 from metabo.prior import Prior
 
 REMAINDER = Remainder(
@@ -92,13 +96,16 @@ def test_shifted_statistics_are_those_in_other_coordinates(ragged: Tasks) -> Non
 def test_no_step_lowers_the_marginal_likelihood(ragged: Tasks, components: int) -> None:
     few, width = HeadStatistics.of_tasks(*ragged, REMAINDER), ragged[0].shape[-1]
     # A covariance is widened by the mean's own uncertainty, which many tasks make negligible.
-    statistics = few.select(torch.arange(5).repeat(2000))
+    statistics = few.select(torch.arange(5).repeat(1000))
     prior = random_prior(components, width, width)
     tiny = EMSettings(shrinkage=1e-9, base_shrinkage=1e-9)
     base = torch.eye(width).double()
+    every = Pairs.every(statistics.num_tasks, components, base.device)
     evidence = []
     for _ in range(8):
-        before, updated = _step(statistics, prior, tiny, base)
+        found, _ = moments(statistics, prior, every)
+        before = float(found.evidence) / statistics.num_tasks
+        updated = _updated(prior, found, statistics.num_tasks, tiny, base)
         assert before == pytest.approx(float(held_out_evidence(statistics, prior).mean()))
         evidence.append(before)
         prior = updated
@@ -195,3 +202,92 @@ def test_the_same_seed_gives_the_same_mixture(
     assert torch.equal(first.means, second.means)
     assert torch.equal(first.roots, second.roots)
     torch.testing.assert_close(first.log_weights.exp().sum(), torch.ones(()).double())
+
+
+def curved_tasks(count: int, seed: int) -> HeadStatistics:
+    """Tasks whose heads lie along a bent line, so that one with many components is near few."""
+    generator = torch.Generator().manual_seed(seed)
+    place = 6 * torch.rand(count, generator=generator).double()
+    heads = torch.stack([place.sin(), place.cos(), place / 3], -1)
+    return sampled_tasks(heads, 4, seed=seed)
+
+
+def test_few_pairs_do_what_all_pairs_do() -> None:
+    train, new = curved_tasks(600, seed=0), curved_tasks(600, seed=1)
+    settings = EMSettings(iterations=15, tolerance=0.0)
+    one = fit_gaussian(train, start(3), settings)
+    sparse, full = (
+        fit_mixture(train, one, 20, replace(settings, nearest=nearest), seed=0)
+        for nearest in (6, 20)
+    )
+    one_evidence = held_out_evidence(new, one).mean()
+    full_evidence, sparse_evidence = (held_out_evidence(new, m).mean() for m in (full, sparse))
+    assert full_evidence > one_evidence + 1
+    assert sparse_evidence == pytest.approx(float(full_evidence), abs=0.01)
+    torch.testing.assert_close(sparse.means, full.means, rtol=0, atol=0.05)
+
+
+def test_likely_pairs_hold_nearly_all_of_every_task() -> None:
+    statistics = curved_tasks(300, seed=0)
+    one = fit_gaussian(statistics, start(3), EMSettings())
+    mixture = fit_mixture(statistics, one, 20, EMSettings(), seed=0)
+    every = Pairs.every(300, 20, mixture.means.device)
+    shares = expectation(statistics, mixture, every).shares.view(300, 20)
+    chosen = likely_pairs(statistics, mixture, 6)
+    assert len(chosen.task) == 300 * 6
+    kept = (
+        torch.zeros(300).double().index_add_(0, chosen.task, shares[chosen.task, chosen.component])
+    )
+    # A task of which little is known is not seen so well by what it would say on average.
+    assert float((kept > 0.98).double().mean()) > 0.95
+    assert float(kept.mean()) > 0.99
+
+
+def test_pairs_stay_with_their_task_and_are_joined_once() -> None:
+    mask = torch.rand(50, 7, generator=torch.Generator().manual_seed(0)) < 0.4
+    mask[:, 0] = True
+    pairs = Pairs.where(mask)
+    parts = pairs.split(5)
+    assert torch.equal(torch.cat([part.task for part in parts]), pairs.task)
+    assert torch.equal(torch.cat([part.component for part in parts]), pairs.component)
+    tasks = torch.cat([part.task.unique() for part in parts])
+    assert len(tasks) == 50
+    assert len(parts) > 10
+    other = torch.rand(50, 7, generator=torch.Generator().manual_seed(1)) < 0.4
+    joined = pairs.union(Pairs.where(other))
+    assert torch.equal(joined.task, Pairs.where(mask | other).task)
+    assert torch.equal(joined.component, Pairs.where(mask | other).component)
+
+
+def test_moments_over_few_pairs_are_those_of_dense_algebra(ragged: Tasks) -> None:
+    statistics = HeadStatistics.of_tasks(*ragged, REMAINDER)
+    prior = random_prior(3, ragged[0].shape[-1], 4)
+    mask = torch.tensor([[1, 1, 1], [1, 0, 1], [0, 1, 0], [1, 1, 0], [0, 0, 1]]).bool()
+    found, shares = moments(statistics, prior, Pairs.where(mask))
+    mass, first, second = torch.zeros(3), torch.zeros(3, 4), torch.zeros(3, 4, 4)
+    mass, first, second = mass.double(), first.double(), second.double()
+    all_shares = []
+    for t in range(5):
+        own = [k for k in range(3) if mask[t, k]]
+        densities, heads = [], []
+        for k in own:
+            m, R = prior.means[k], prior.roots[k]
+            G, b = statistics.precision[t], statistics.projection[t]
+            covariance = torch.linalg.inv(torch.eye(4).double() + R.T @ G @ R)
+            center = covariance @ R.T @ (b - G @ m)
+            # At any v, p(y) = p(y | v) p(v) / p(v | y): here at v = 0.
+            inverse = torch.linalg.inv(covariance)
+            log_p = -0.5 * (statistics.energy[t] - 2 * b @ m + m @ G @ m)
+            log_p += 0.5 * center @ inverse @ center - 0.5 * inverse.logdet()
+            densities.append(log_p + prior.log_weights[k])
+            heads.append((center, covariance))
+        own_shares = torch.stack(densities).softmax(0)
+        all_shares.append(own_shares)
+        for k, share, (center, covariance) in zip(own, own_shares, heads, strict=True):
+            mass[k] += share
+            first[k] += share * center
+            second[k] += share * (covariance + center.outer(center))
+    torch.testing.assert_close(shares, torch.cat(all_shares))
+    torch.testing.assert_close(found.mass, mass)
+    torch.testing.assert_close(found.first, first)
+    torch.testing.assert_close(found.second, second)

@@ -1,0 +1,81 @@
+r"""What tasks say of their heads, and mixtures of Gaussians over heads.
+
+Task t enters only through the sufficient statistics of its likelihood as a function of the head w,
+
+.. math:: \log p(y_t | w) = -\tfrac12 (c_t - 2 b_t \cdot w + w^\top G_t w),
+
+so tasks may be ragged, short and noisy, and count for what they are worth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from metabo.mixture.remainder import Remainder, whiten
+
+
+@dataclass(frozen=True, eq=False)
+class HeadStatistics:
+    """The log likelihood of T tasks, `-(energy - 2 projection w + w precision w) / 2`.
+
+    Attributes:
+        precision: `T x p x p`.
+        projection: `T x p`.
+        energy: `T`, the terms that do not depend on w, the normalising constant included.
+    """
+
+    precision: Tensor
+    projection: Tensor
+    energy: Tensor
+
+    @property
+    def num_tasks(self) -> int:
+        """T."""
+        return self.energy.shape[0]
+
+    @classmethod
+    def of_tasks(
+        cls,
+        features: Tensor,
+        inputs: Tensor,
+        targets: Tensor,
+        mask: Tensor,
+        remainder: Remainder,
+    ) -> HeadStatistics:
+        """Summarise padded tasks.
+
+        Args:
+            features: `T x n x p`.
+            inputs: `T x n x e`, encoded.
+            targets: `T x n`, in model units.
+            mask: `T x n` (bool), false where a row is padding.
+            remainder: The kernel of what the features leave over, and the noise.
+        """
+        columns = torch.cat([features, targets.unsqueeze(-1)], -1)
+        columns, constant = whiten(columns, remainder.covariance(inputs), remainder.noise, mask)
+        white, y = columns[..., :-1], columns[..., -1:]
+        energy = y.square().sum((-1, -2)) + constant
+        return cls(white.mT @ white, (white.mT @ y).squeeze(-1), energy)
+
+    def select(self, index: Tensor) -> HeadStatistics:
+        """Those of the tasks at `index`."""
+        return HeadStatistics(self.precision[index], self.projection[index], self.energy[index])
+
+    def shifted(self, mean: Tensor, root: Tensor) -> HeadStatistics:
+        """The statistics of `v` (r) in `w = mean + root v`; mean `p`, root `p x r`."""
+        pull = self.precision @ mean
+        energy = self.energy - 2 * self.projection @ mean + pull @ mean
+        projected = (self.projection - pull) @ root
+        return HeadStatistics(root.mT @ self.precision @ root, projected, energy)
+
+
+@dataclass(frozen=True, eq=False)
+class HeadPrior:
+    """A mixture over heads: log weights `K`, means `K x p`, roots `K x p x r`."""
+
+    log_weights: Tensor
+    means: Tensor
+    roots: Tensor
