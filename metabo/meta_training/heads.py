@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -16,10 +16,12 @@ from metabo.mixture import (
     HeadStatistics,
     HeadTasks,
     Mixture,
+    Pairs,
     Remainder,
     broad_components,
     concatenate,
     condition,
+    expectation,
     fit_gaussian,
     fit_mixture,
     fit_remainder,
@@ -109,7 +111,32 @@ def fit_left_out_remainder(folds: list[Fold], settings: HeadSettings) -> tuple[R
                 )
             )
         start, head_scale = fit_remainder(groups, start)
+    size = max(settings.num_components)
+    if len(folds) == 1 and size > 1 and size * _TASKS_PER_COMPONENT <= len(folds[0].train):
+        # From the small side: a mixture beside a large remainder leaves too much to it.
+        start = replace(start, outputscale=0.01 * start.outputscale)
+        (_, head), *_ = candidates(folds[0], start, head_scale, (size,), settings, seed=0)
+        start = _fit_mixture_remainder(folds[0], start, head, settings)
     return start, head_scale
+
+
+def _fit_mixture_remainder(
+    fold: Fold, start: Remainder, head: HeadPrior, settings: HeadSettings
+) -> Remainder:
+    """The remainder that fits left-out tasks best, each of the component it likeliest comes from.
+
+    Under one Gaussian the remainder also stands for what is not Gaussian in the heads, which many
+    components say better: it would leave them too wide.
+    """
+    tasks = _shorten(fold.shapes()[1], settings.points_per_task).select(slice(0, _HELD_OUT))
+    features = fold.features.network.features(tasks.X)
+    statistics = HeadStatistics.of_tasks(features, tasks.X, tasks.Y, tasks.mask, start)
+    every = Pairs.every(len(tasks), len(head.roots), features.device)
+    best = expectation(statistics, head, every).shares.view(len(tasks), -1).argmax(-1)
+    left = tasks.Y - (features @ head.means[best].unsqueeze(-1)).squeeze(-1)
+    nothing = torch.zeros_like(head.means[0])
+    own = HeadTasks(features, tasks.X, left, tasks.mask, nothing, head.roots[best])
+    return fit_remainder([own], start)[0]
 
 
 def score(fold: Fold, mixture: Mixture, points: int, seed: int) -> Tensor:
