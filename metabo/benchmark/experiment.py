@@ -95,6 +95,9 @@ def experiment(
         smoke: Annotated[bool, typer.Option("--smoke", help="Tiny: does it run at all?")] = False,
         reduced: Annotated[bool, typer.Option("--quick", help="A part, in minutes.")] = False,
         seed: Annotated[int, typer.Option(help="The first seed.")] = 0,
+        seeds: Annotated[
+            int | None, typer.Option(min=1, help="How many seeds; default: as the size has it.")
+        ] = None,
         out: Annotated[Path, typer.Option(help="The folder for results.")] = out,
         work: Annotated[
             Path | None,
@@ -109,7 +112,8 @@ def experiment(
         """Run it, or go on; write rows, where they come from, and a report."""
         size = full.smoke() if smoke else quick if reduced else full
         own_jobs = None if cluster else min(jobs, 1) if smoke else jobs
-        size = replace(size, contest=replace(size.contest, jobs=own_jobs))
+        contest = replace(size.contest, jobs=own_jobs)
+        size = replace(size, seeds=seeds or size.seeds, contest=contest)
         work = work or Path("runs") / out.name
         with on_cluster(cluster):
             _run(setups, size, seed, out, work, title, retry)

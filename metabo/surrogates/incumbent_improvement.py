@@ -31,6 +31,7 @@ from metabo.objective import Objective
 from metabo.surrogates.mixture_prior_gp import MixturePriorGP
 
 _NUM_DRAWS = 128
+_LIKELY = 1e-4  # components with less of the posterior change no decision, and cost time
 _FLOOR = 1e-30  # of the expected improvement by draws, so that its logarithm is finite
 
 
@@ -60,7 +61,7 @@ class LogIncumbentImprovement(AcquisitionFunction):
         seed: int = 0,
     ) -> None:
         super().__init__(model)
-        self.conditioned, self.encode = model.conditioned.likely(), model.encode
+        self.conditioned, self.encode = model.conditioned.likely(_LIKELY), model.encode
         self.prior = model.prior
         self.objective = objective
         engine = SobolEngine(2, scramble=True, seed=seed)
