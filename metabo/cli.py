@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from metabo.commands.check import check as run_check
 from metabo.commands.compare import compare as run_compare
 from metabo.commands.info import info as run_info
 from metabo.commands.runs import Runs
+from metabo.commands.suggest import Limit
 from metabo.commands.suggest import suggest as run_suggest
 from metabo.commands.train import train as run_train
 from metabo.meta_training.reptile import DivergedError
@@ -162,6 +164,13 @@ def suggest(
     fix: Annotated[
         list[str] | None, typer.Option(help="An input that has to be so, NAME=VALUE; repeatable.")
     ] = None,
+    constraint: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What a further output has to be, 'PRIOR<=VALUE' or 'PRIOR>=VALUE', where PRIOR "
+            "is the file of a prior that was trained on that output; repeatable."
+        ),
+    ] = None,
     candidates: Annotated[
         Path | None, typer.Option(help="A table of the only points that may be suggested.")
     ] = None,
@@ -177,6 +186,9 @@ def suggest(
     - `metabo suggest prior.safetensors`: nothing measured yet
     - `metabo suggest prior.safetensors today.csv -n 4 -o next.csv`
     - `metabo suggest prior.safetensors today.csv --fix solvent=water --json`
+    - `metabo suggest yield.safetensors today.csv --constraint 'toxicity.safetensors<=0.2'`
+
+    Of an evaluation that failed, the cell of the measured value says `failed`.
     """
     run_suggest(
         prior,
@@ -185,6 +197,7 @@ def suggest(
         output=output,
         minimize=minimize,
         fixed=dict(_pair(text) for text in fix or []),
+        limits=[_limit(text) for text in constraint or []],
         candidates=candidates,
         seed=seed,
         as_json=as_json,
@@ -197,6 +210,16 @@ def _pair(text: str) -> tuple[str, str]:
     if not equals:
         raise typer.BadParameter(f"--fix {text}: write NAME=VALUE")
     return name.strip(), value.strip()
+
+
+def _limit(text: str) -> Limit:
+    path, sign, value = re.fullmatch(r"(.*?)\s*(?:(<=|>=)\s*(.*))?", text, re.DOTALL).groups()  # type: ignore[union-attr]
+    try:
+        return Limit(Path(path), is_upper=sign == "<=", value=float(value))
+    except (TypeError, ValueError) as error:
+        raise typer.BadParameter(
+            f"--constraint {text}: write 'PRIOR<=VALUE' or 'PRIOR>=VALUE'"
+        ) from error
 
 
 @app.command()

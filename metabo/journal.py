@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
@@ -30,15 +32,18 @@ class Event(NamedTuple):
         kind: "asked", "told" or "failed".
         x: {input name: value}.
         y: The measured response, in the user's units, where it was told.
+        constraints: {output name: measured value}, of the further outputs that were told with it.
     """
 
     kind: str
     x: dict[str, Any]
     y: float | None = None
+    constraints: Mapping[str, float] = MappingProxyType({})
 
     def to_json(self) -> str:
         """One line."""
         data = {"event": self.kind, "x": self.x} | ({} if self.y is None else {"y": self.y})
+        data |= {"constraints": dict(self.constraints)} if self.constraints else {}
         return json.dumps(data, allow_nan=False)
 
     @classmethod
@@ -55,9 +60,19 @@ class Event(NamedTuple):
             raise ValueError(f"the point of what was {kind} is {x!r:.80}, not {{input: value}}")
         if kind != "told" and y is None:
             return cls(kind, x)
-        if kind == "told" and isinstance(y, int | float) and math.isfinite(y):
-            return cls(kind, x, float(y))
-        raise ValueError(f"the value of what was {kind} is {y!r:.80}")
+        others = data.get("constraints", {})
+        if (
+            kind == "told"
+            and isinstance(others, dict)
+            and all(map(_is_value, [y, *others.values()]))
+        ):
+            assert y is not None
+            return cls(kind, x, float(y), {name: float(value) for name, value in others.items()})
+        raise ValueError(f"the value of what was {kind} is {[y, others]!r:.80}")
+
+
+def _is_value(y: Any) -> bool:
+    return isinstance(y, int | float) and not isinstance(y, bool) and math.isfinite(y)
 
 
 class Journal:
@@ -119,7 +134,8 @@ class Journal:
             raise JournalError(
                 f"{self.path}, line 1: this is no journal that this version of metabo can read"
             )
-        for key, wanted in session.items():
+        for key in session | found:
+            wanted = session.get(key)
             if found.get(key) != wanted:
                 raise JournalError(
                     f"{self.path} is the journal of another session: its {key} is "

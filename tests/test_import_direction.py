@@ -13,10 +13,12 @@ import pytest
 ROOT = Path(__file__).parent.parent
 # From the top; siblings share a line.
 LAYERS = [
+    {"__main__"},
     {"cli"},
     {"commands"},
     {"integrations", "benchmark"},
     {"optimizer"},
+    {"constraint"},
     {"surrogates", "baselines", "meta_training"},
     {"prior"},
     {"mixture", "network", "tasks", "session", "acquisition_search", "space_file"},
