@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-import metabo
+from metabo import __version__
 from metabo.acquisition_search import ExhaustedError
 from metabo.commands.check import check as run_check
 from metabo.commands.compare import compare as run_compare
@@ -92,7 +92,7 @@ def _runs(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"metabo {metabo.__version__}")
+        typer.echo(f"metabo {__version__}")
         raise typer.Exit
 
 

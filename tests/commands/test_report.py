@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 from ConfigSpace import CategoricalHyperparameter, ConfigurationSpace, Float
-from typer.testing import Result
+from typer.testing import CliRunner, Result
 
+from metabo.cli import app
 from metabo.optimizer import Optimizer
 from metabo.prior import Prior
 from metabo.space import InputSpace
@@ -50,8 +51,8 @@ def written(metabo: Run, tmp_path: Path, *arguments: object) -> str:
     return (tmp_path / "new" / "page.html").read_text()
 
 
-@pytest.fixture
-def hostile_prior(make_prior: Made, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def hostile_prior(make_prior: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every text that comes from the user's files is markup, a formula or a template."""
     script, image, formula, template, control = HOSTILE
     space = ConfigurationSpace()
@@ -65,20 +66,23 @@ def hostile_prior(make_prior: Made, tmp_path: Path) -> Path:
     chosen = {"num_components": 4, "evidence": {"4": -1.5}, "noise_sd": 0.1, "levels": script}
     provenance = {"table": table, "chosen": chosen, "data": {"num_tasks": script}}
     provenance |= {"settings": {script: image}, "software": {"metabo": script}, "seed": image}
-    path = tmp_path / "hostile.safetensors"
+    path = tmp_path_factory.mktemp("hostile") / "prior.safetensors"
     replace(prior, provenance=provenance).save(path)
     return path
 
 
-@pytest.fixture
-def hostile_page(metabo: Run, hostile_prior: Path, tmp_path: Path) -> str:
+@pytest.fixture(scope="module")
+def hostile_page(hostile_prior: Path) -> str:
     script, image, formula, template, control = HOSTILE
     prior = Prior.load(hostile_prior)
-    with Optimizer(prior, journal=tmp_path / "j.jsonl") as optimizer:
+    journal, page = hostile_prior.with_name("j.jsonl"), hostile_prior.with_name("page.html")
+    with Optimizer(prior, journal=journal) as optimizer:
         for kind, y in ((image, 1.0), (template, 2.0), (control, 4.0)):
             optimizer.tell({script: 2.0, formula: 0.1, "kind": kind}, y)
-        optimizer.ask()
-    return written(metabo, tmp_path, hostile_prior, tmp_path / "j.jsonl")
+    arguments = ["report", hostile_prior, journal, "-o", page]
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+    return page.read_text()
 
 
 def test_what_users_files_say_is_text(hostile_page: str) -> None:
