@@ -3,18 +3,22 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint docs format clean
 
 demo: .venv/.demo
 	$(BIN)/metabo demo
 
-test: lint
+test: lint docs
 	$(BIN)/python -m pytest -n auto
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Without a network, and warnings are errors.
+docs: .venv/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 format: .venv/.dev
 	$(BIN)/ruff check --fix .
@@ -27,4 +31,4 @@ format: .venv/.dev
 	touch $@
 
 clean:
-	rm -rf .venv runs .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv runs build .mypy_cache .pytest_cache .ruff_cache .hypothesis
