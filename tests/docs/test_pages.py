@@ -25,6 +25,10 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 BLOCKS = re.compile(r"^```(python|sh|json)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+SMALLER = {
+    "train": ["--smoke"],
+    "compare": ["--smoke", "--evaluations=2", "--repeats=1", "--jobs=1"],
+}
 SMALL = metabo.MetaTrainSettings.smoke()
 
 
@@ -33,6 +37,8 @@ def laboratory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     """A folder with the example's files."""
     for file in [*DOCS.glob("*.csv"), DOCS / "reactions.py"]:
         shutil.copy(file, tmp_path)
+    three_batches = (DOCS / "runs.csv").read_text().splitlines()[:37]
+    (tmp_path / "few.csv").write_text("\n".join(three_batches))
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     yield
@@ -45,8 +51,9 @@ def run_commands(block: str) -> None:
         command, *arguments = shlex.split(line, comments=True) or [""]
         if command != "metabo":
             continue
-        small = {"train": ["--smoke"], "compare": ["--smoke", "--evaluations=2", "--repeats=1"]}
-        arguments += small.get(arguments[0], [])
+        arguments += SMALLER.get(arguments[0], [])
+        if arguments[0] == "compare":
+            arguments[1] = "few.csv"
         result = CliRunner().invoke(app, arguments)
         assert result.exit_code == 0, f"{line}\n{result.output}"
 
