@@ -265,11 +265,11 @@ def report(
     - `metabo report prior.safetensors session.jsonl -o session.html`
     """
     # Here, since it needs the packages of the extra "report".
-    from metabo.commands.report import report as run_report
+    from metabo.commands.prior_page import prior_page
 
     limits = [_limit(text) for text in constraint or []]
     told = Observations(observations, output, minimize, limits, candidates, seed)
-    run_report(prior, told, out, count=count, as_json=as_json)
+    prior_page(prior, told, out, count=count, as_json=as_json)
 
 
 def _pair(text: str) -> tuple[str, str]:

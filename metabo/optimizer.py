@@ -14,6 +14,7 @@ from botorch.acquisition import AcquisitionFunction
 from torch import Tensor
 
 from metabo.acquisition_search import ExhaustedError, score_points, search_space
+from metabo.column import LARGEST
 from metabo.constraint import Constraint, LogFeasibleImprovement
 from metabo.objective import Objective
 from metabo.prior import Prior
@@ -366,11 +367,19 @@ def _finite(y: Any, x: Mapping[str, Any], name: str = "y") -> float:
         y = y.item()
     if not isinstance(y, (int, float)) and not hasattr(y, "__float__"):
         raise ValueError(f"{name} must be a number; got {y!r} at {dict(x)}")
-    if not math.isfinite(float(y)):
+    try:
+        number = float(y)
+    except OverflowError:  # a whole number of hundreds of digits
+        number = math.inf
+    if LARGEST < abs(number) < math.inf:
         raise ValueError(
-            f"{name} is {float(y)} at {dict(x)}: tell a failed evaluation as tell(x, failed=True)"
+            f"{name} is {number:g} at {dict(x)}, too large to compute with: choose another unit"
         )
-    return float(y)
+    if not math.isfinite(number):
+        raise ValueError(
+            f"{name} is {number} at {dict(x)}: tell a failed evaluation as tell(x, failed=True)"
+        )
+    return number
 
 
 def _as_points(

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from metabo.column import numbers_of
 from metabo.constraint import Constraint
 from metabo.journal import JournalError, is_journal, read_journal
 from metabo.optimizer import Optimizer
@@ -166,7 +167,7 @@ def _values(frame: pd.DataFrame, name: str, path: Path, failed: pd.Series) -> pd
     """A column of measured values, NaN where there is none yet."""
     if name not in frame.columns:
         raise ValueError(f"{path} has no column {name!r}, which is constrained")
-    values = pd.to_numeric(frame[name], errors="coerce").astype(float)
+    values = pd.Series(numbers_of(frame[name]), frame.index)
     text = values.isna() & frame[name].notna() & ~failed
     if text.any():
         row = int(text.to_numpy().argmax())

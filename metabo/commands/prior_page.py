@@ -21,7 +21,9 @@ _MOST_INPUTS = 12  # that have figures
 _DRAWS = 12
 
 
-def report(path: Path, observations: Observations, out: Path, *, count: int, as_json: bool) -> None:
+def prior_page(
+    path: Path, observations: Observations, out: Path, *, count: int, as_json: bool
+) -> None:
     """Write the page."""
     prior = Prior.load(path)
     optimizer, output = observations.tell(prior)
