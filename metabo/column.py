@@ -113,7 +113,7 @@ def to_numbers(hyperparameter: Input, values: Sequence[Any] | pd.Series) -> Tens
 
 
 def numbers_of(values: pd.Series) -> np.ndarray:
-    """The numbers in a column, `n` floats: NaN where there is none, infinite where it is too large."""
+    """The numbers in a column, `n` floats: NaN where there is none, infinite if too large."""
     try:
         found = pd.to_numeric(values, errors="coerce")
     except OverflowError:  # whole numbers of hundreds of digits
@@ -126,7 +126,7 @@ def _as_float(value: Any) -> Any:
     try:
         return float(value) if isinstance(value, int) else value
     except OverflowError:
-        return math.copysign(math.inf, value)
+        return math.inf if value > 0 else -math.inf
 
 
 def _lookup(value: Any, index: dict[Any, int], printed: dict[str, int]) -> float:
