@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo bench test lint format clean
+.PHONY: demo bench test lint docs format clean
 
 demo: .venv/.demo
 	$(BIN)/metabo demo
@@ -15,15 +15,19 @@ bench: .venv/.bench
 		$(BIN)/python experiments/bo_$$name.py --quick --out runs/bench/$$name \
 			--work runs/bench/$$name/work || status=1; \
 	done; \
-	$(BIN)/metabo report $(addprefix runs/bench/,$(BENCH)) -o runs/bench/report.html && exit $$status
+	$(BIN)/metabo results $(addprefix runs/bench/,$(BENCH)) -o runs/bench/report.html && exit $$status
 
-test: lint
+test: lint docs
 	$(BIN)/python -m pytest -n auto
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Without a network, and warnings are errors.
+docs: .venv/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 format: .venv/.dev
 	$(BIN)/ruff check --fix .
@@ -36,4 +40,4 @@ format: .venv/.dev
 	touch $@
 
 clean:
-	rm -rf .venv runs .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv runs build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -21,7 +21,11 @@ from metabo.benchmark.report import markdown, summarise
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "experiments" / "results"
-DOCUMENTS = (ROOT / "README.md", ROOT / "experiments" / "README.md")
+DOCUMENTS = (
+    ROOT / "README.md",
+    ROOT / "experiments" / "README.md",
+    ROOT / "docs" / "when-it-helps.md",
+)
 NOT_RUN = "*(no results are committed yet)*"
 _SECTION = re.compile(r"(<!-- results: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

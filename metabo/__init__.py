@@ -1,5 +1,6 @@
 """Few-shot Bayesian optimisation with a meta-learned prior."""
 
+from metabo.constraint import Constraint
 from metabo.journal import JournalError
 from metabo.meta_training.meta_train import MetaTrainSettings, meta_train
 from metabo.optimizer import Optimizer, PriorCollapsedWarning
@@ -19,6 +20,7 @@ from metabo.tasks.task import Task
 __version__ = "0.1.0"
 
 __all__ = [
+    "Constraint",
     "FunctionFamily",
     "InputSpace",
     "JournalError",

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from metabo import __version__
 from metabo.acquisition_search import ExhaustedError
 from metabo.commands.check import check as run_check
 from metabo.commands.compare import compare as run_compare
 from metabo.commands.info import info as run_info
-from metabo.commands.report import report as run_report
+from metabo.commands.observations import Limit, Observations
+from metabo.commands.results import results as run_results
 from metabo.commands.runs import Runs
 from metabo.commands.suggest import suggest as run_suggest
 from metabo.commands.train import train as run_train
@@ -60,6 +63,23 @@ Space = Annotated[
     ),
 ]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
+OutputToo = Annotated[
+    str | None, typer.Option(help="The column of what was measured; default: as in training.")
+]
+Direction = Annotated[
+    bool | None,
+    typer.Option("--minimize/--maximize", help="The direction; default: as in training."),
+]
+Constraints = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="What a further output has to be, 'PRIOR<=VALUE' or 'PRIOR>=VALUE', where PRIOR "
+        "is the file of a prior that was trained on that output; repeatable."
+    ),
+]
+Candidates = Annotated[
+    Path | None, typer.Option(help="A table of the only points that may be suggested.")
+]
 Smoke = Annotated[bool, typer.Option("--smoke", help="Tiny sizes: does it run at all?")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
@@ -71,14 +91,29 @@ def _runs(
     return Runs(runs, task, output, names, minimize, space)
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"metabo {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def main() -> None:
+def main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Say the version.", callback=_version, is_eager=True),
+    ] = False,
+) -> None:
     """Few-shot Bayesian optimisation with priors meta-learned from earlier runs.
 
     - `metabo check runs.csv --task batch --output yield`: is the table fit for it?
     - `metabo compare runs.csv --task batch --output yield`: is a prior worth it?
     - `metabo train runs.csv --task batch --output yield -o prior.safetensors`: learn a prior
     - `metabo suggest prior.safetensors today.csv`: what to evaluate next
+    - `metabo report prior.safetensors today.csv -o page.html`: a page to look at
+
+    `--json` prints JSON for programs. Exit code 0: done; 2: the input is at fault, and a message on
+    the standard error says how; 1: metabo is.
     """
 
 
@@ -117,6 +152,7 @@ def train(
         Path | None, typer.Option(help="A folder for training curves in TensorBoard.")
     ] = None,
     smoke: Smoke = False,
+    as_json: Json = False,
 ) -> None:
     """Learn a prior from a table of earlier runs: one row for each measurement.
 
@@ -124,7 +160,15 @@ def train(
     - `metabo train runs.parquet --task dataset --output loss --minimize -o p.safetensors`
     """
     table = _runs(runs, task, output, inputs, minimize, space)
-    run_train(table, out, seed=seed, resume=resume, smoke=smoke, tensorboard=tensorboard)
+    run_train(
+        table,
+        out,
+        seed=seed,
+        resume=resume,
+        smoke=smoke,
+        tensorboard=tensorboard,
+        as_json=as_json,
+    )
 
 
 @app.command()
@@ -147,25 +191,20 @@ def suggest(
         typer.Argument(
             metavar="[OBSERVATIONS]",
             help="What was measured on the new task: CSV or Parquet, - is standard input. Columns "
-            "may be in any order and more than are needed; a row without a value is under way.",
+            "may be in any order and more than are needed; a row without a value is under way. Or "
+            "the journal of a session.",
         ),
     ] = None,
     count: Annotated[
         int, typer.Option("-n", min=1, help="How many suggestions, to evaluate side by side.")
     ] = 1,
-    output: Annotated[
-        str | None, typer.Option(help="The column of what was measured; default: as in training.")
-    ] = None,
-    minimize: Annotated[
-        bool | None,
-        typer.Option("--minimize/--maximize", help="The direction; default: as in training."),
-    ] = None,
+    output: OutputToo = None,
+    minimize: Direction = None,
     fix: Annotated[
         list[str] | None, typer.Option(help="An input that has to be so, NAME=VALUE; repeatable.")
     ] = None,
-    candidates: Annotated[
-        Path | None, typer.Option(help="A table of the only points that may be suggested.")
-    ] = None,
+    constraint: Constraints = None,
+    candidates: Candidates = None,
     seed: Seed = 0,
     as_json: Json = False,
     out: Annotated[
@@ -178,19 +217,60 @@ def suggest(
     - `metabo suggest prior.safetensors`: nothing measured yet
     - `metabo suggest prior.safetensors today.csv -n 4 -o next.csv`
     - `metabo suggest prior.safetensors today.csv --fix solvent=water --json`
+    - `metabo suggest yield.safetensors today.csv --constraint 'toxicity.safetensors<=0.2'`
+
+    Of an evaluation that failed, the cell of the measured value says `failed`.
     """
     run_suggest(
         prior,
-        observations,
+        Observations(
+            observations,
+            output,
+            minimize,
+            [_limit(text) for text in constraint or []],
+            candidates,
+            seed,
+        ),
         count=count,
-        output=output,
-        minimize=minimize,
         fixed=dict(_pair(text) for text in fix or []),
-        candidates=candidates,
-        seed=seed,
         as_json=as_json,
         out=out,
     )
+
+
+@app.command()
+def report(
+    prior: Annotated[Path, typer.Argument(metavar="PRIOR", help="The file of the prior.")],
+    observations: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[JOURNAL|OBSERVATIONS]",
+            help="What was measured on the new task: the journal of a session, which may be in "
+            "use, or a table as for `suggest`.",
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file of the page.")] = Path(
+        "report.html"
+    ),
+    count: Annotated[int, typer.Option("-n", min=1, help="How many suggestions.")] = 1,
+    output: OutputToo = None,
+    minimize: Direction = None,
+    constraint: Constraints = None,
+    candidates: Candidates = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Write a page on a prior and what was measured: one HTML file that needs no network.
+
+    - `metabo report prior.safetensors -o prior.html`
+    - `metabo report prior.safetensors session.jsonl -o session.html`
+    """
+    # Here, since it needs the packages of the extra "report".
+    from metabo.commands.prior_page import prior_page
+
+    limits = [_limit(text) for text in constraint or []]
+    told = Observations(observations, output, minimize, limits, candidates, seed)
+    prior_page(prior, told, out, count=count, as_json=as_json)
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -198,6 +278,16 @@ def _pair(text: str) -> tuple[str, str]:
     if not equals:
         raise typer.BadParameter(f"--fix {text}: write NAME=VALUE")
     return name.strip(), value.strip()
+
+
+def _limit(text: str) -> Limit:
+    path, sign, value = re.fullmatch(r"(.*?)\s*(?:(<=|>=)\s*(.*))?", text, re.DOTALL).groups()  # type: ignore[union-attr]
+    try:
+        return Limit(Path(path), is_upper=sign == "<=", value=float(value))
+    except (TypeError, ValueError) as error:
+        raise typer.BadParameter(
+            f"--constraint {text}: write 'PRIOR<=VALUE' or 'PRIOR>=VALUE'"
+        ) from error
 
 
 @app.command()
@@ -239,21 +329,21 @@ def compare(
 
 
 @app.command()
-def report(
+def results(
     rows: Annotated[
         list[Path],
         typer.Argument(
             metavar="ROWS...", help="Folders of experiments, or files of rows: CSV or Parquet."
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The page.")] = Path("report.html"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="The page.")] = Path("results.html"),
     title: Annotated[str | None, typer.Option(help="What is written above it.")] = None,
 ) -> None:
     """Make one page of tables, tests and figures from the rows of optimisation benchmarks.
 
-    - `metabo report experiments/results/bo_hpobench -o page.html`
+    - `metabo results experiments/results/bo_hpobench -o page.html`
     """
-    run_report(rows, title=title, out=out)
+    run_results(rows, title=title, out=out)
 
 
 @app.command()

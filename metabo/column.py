@@ -28,6 +28,9 @@ Input = Hyperparameter[Any, Any]
 LOG_RATIO = 50.0
 """The least ratio of largest to smallest value for which a log scale is considered."""
 
+LARGEST = 1e100
+"""The largest number whose square can be computed with, with much to spare."""
+
 MAX_SHOWN = 12
 """The most names or choices that an error message lists."""
 
@@ -100,13 +103,30 @@ def to_numbers(hyperparameter: Input, values: Sequence[Any] | pd.Series) -> Tens
         numbers_ = column.map(lambda value: _lookup(value, index, printed)).to_numpy(dtype=float)
         expected = "one of " + ", ".join(repr(value) for value in listed[:MAX_SHOWN])
     else:
-        numbers_ = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+        numbers_ = numbers_of(column)
         expected = "a number"
     if np.isnan(numbers_).any():
         row = int(np.isnan(numbers_).argmax())
         value = "missing" if column.isna()[row] else repr(column[row])
         raise SpaceError(f"row {row}: input {name!r} is {value}; it must be {expected}", row=row)
     return torch.tensor(numbers_, dtype=torch.float64)
+
+
+def numbers_of(values: pd.Series) -> np.ndarray:
+    """The numbers in a column, `n` floats: NaN where there is none, infinite if too large."""
+    try:
+        found = pd.to_numeric(values, errors="coerce")
+    except OverflowError:  # whole numbers of hundreds of digits
+        found = pd.to_numeric(values.map(_as_float), errors="coerce")
+    numbers_: np.ndarray = found.to_numpy(dtype=float, na_value=np.nan)
+    return numbers_
+
+
+def _as_float(value: Any) -> Any:
+    try:
+        return float(value) if isinstance(value, int) else value
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def _lookup(value: Any, index: dict[Any, int], printed: dict[str, int]) -> float:
@@ -149,7 +169,7 @@ def infer(name: str, values: pd.Series) -> Input:
         return kind(name, listed)
     plain = [_plain(value) for value in column.drop_duplicates()]
     if all(is_number(value) for value in plain):
-        return _numeric(name, np.array(sorted(float(value) for value in plain)))
+        return _numeric(name, np.sort(numbers_of(pd.Series(plain, dtype=object))))
     if all(isinstance(value, str | bool) or is_number(value) for value in plain):
         listed = sorted(plain, key=lambda value: (str(type(value)), value))
         return CategoricalHyperparameter(name, listed)
@@ -168,6 +188,11 @@ def interval(
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise SpaceError(
             f"input {name!r} has the range [{low:g}, {high:g}]; give a finite lower < upper bound"
+        )
+    if max(abs(low), abs(high)) > LARGEST:
+        raise SpaceError(
+            f"input {name!r} has the range [{low:g}, {high:g}], too large to compute with; choose "
+            "another unit"
         )
     try:
         if integer:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
@@ -30,15 +32,18 @@ class Event(NamedTuple):
         kind: "asked", "told" or "failed".
         x: {input name: value}.
         y: The measured response, in the user's units, where it was told.
+        constraints: {output name: measured value}, of the further outputs that were told with it.
     """
 
     kind: str
     x: dict[str, Any]
     y: float | None = None
+    constraints: Mapping[str, float] = MappingProxyType({})
 
     def to_json(self) -> str:
         """One line."""
         data = {"event": self.kind, "x": self.x} | ({} if self.y is None else {"y": self.y})
+        data |= {"constraints": dict(self.constraints)} if self.constraints else {}
         return json.dumps(data, allow_nan=False)
 
     @classmethod
@@ -55,9 +60,19 @@ class Event(NamedTuple):
             raise ValueError(f"the point of what was {kind} is {x!r:.80}, not {{input: value}}")
         if kind != "told" and y is None:
             return cls(kind, x)
-        if kind == "told" and isinstance(y, int | float) and math.isfinite(y):
-            return cls(kind, x, float(y))
-        raise ValueError(f"the value of what was {kind} is {y!r:.80}")
+        others = data.get("constraints", {})
+        if (
+            kind == "told"
+            and isinstance(others, dict)
+            and all(map(_is_value, [y, *others.values()]))
+        ):
+            assert y is not None
+            return cls(kind, x, float(y), {name: float(value) for name, value in others.items()})
+        raise ValueError(f"the value of what was {kind} is {[y, others]!r:.80}")
+
+
+def _is_value(y: Any) -> bool:
+    return isinstance(y, int | float) and not isinstance(y, bool) and math.isfinite(y)
 
 
 class Journal:
@@ -100,9 +115,8 @@ class Journal:
             with replacing(self.path) as temporary:
                 temporary.write_text(json.dumps({"format": FORMAT} | session) + "\n")
         content = _without_cut_line(self.path.read_bytes())
-        header, *lines = content.splitlines() or [b""]
-        self._check_session(header, session)
-        events = [self._event(number, line) for number, line in enumerate(lines, start=2)]
+        found, events = _parse(self.path, content)
+        self._check_session(found, session)
         self._file = self.path.open("r+b", buffering=0)
         self._end = self._file.seek(len(content))
         self._file.truncate()
@@ -110,31 +124,18 @@ class Journal:
             self._end += self._file.write(b"\n")
         return events
 
-    def _check_session(self, line: bytes, session: dict[str, Any]) -> None:
-        try:
-            found = json.loads(line)
-        except (ValueError, RecursionError):
-            found = None
-        if not isinstance(found, dict) or found.pop("format", None) != FORMAT:
-            raise JournalError(
-                f"{self.path}, line 1: this is no journal that this version of metabo can read"
-            )
-        for key, wanted in session.items():
+    def _check_session(self, found: dict[str, Any], session: dict[str, Any]) -> None:
+        for key in session | found:
+            wanted = session.get(key)
             if found.get(key) != wanted:
                 raise JournalError(
                     f"{self.path} is the journal of another session: its {key} is "
                     f"{found.get(key)!r}, not {wanted!r}; give the same arguments, or another path"
                 )
 
-    def _event(self, number: int, line: bytes) -> Event:
-        try:
-            return Event.from_json(json.loads(line))
-        except (ValueError, OverflowError, RecursionError) as error:
-            raise self.broken(number, error) from error
-
     def broken(self, line: int, error: Exception) -> JournalError:
         """The error to raise about a line, counted from 1."""
-        return JournalError(f"{self.path}, line {line} is broken: {error}; repair or remove it")
+        return _broken(self.path, line, error)
 
     def append(self, *events: Event) -> None:
         """Write events; they are on the disk when this returns, or else none of them is.
@@ -164,6 +165,46 @@ class Journal:
         """Let others open the journal."""
         self._file.close()
         self._lock.release()
+
+
+def read_journal(path: Path) -> tuple[dict[str, Any], list[Event]]:
+    """What is in a journal, which may be in use: the session that it is of, and its events.
+
+    Raises:
+        JournalError: If it is no journal, or a line is broken.
+        OSError: If it cannot be read.
+    """
+    return _parse(path, _without_cut_line(path.read_bytes()))
+
+
+def is_journal(path: Path) -> bool:
+    """Whether a file begins as a journal does."""
+    with path.open("rb") as file:
+        return file.read(100).startswith(b'{"format": "metabo-journal')
+
+
+def _parse(path: Path, content: bytes) -> tuple[dict[str, Any], list[Event]]:
+    header, *lines = content.splitlines() or [b""]
+    try:
+        session = json.loads(header)
+    except (ValueError, RecursionError):
+        session = None
+    if not isinstance(session, dict) or session.pop("format", None) != FORMAT:
+        raise JournalError(
+            f"{path}, line 1: this is no journal that this version of metabo can read"
+        )
+    return session, [_event(path, number, line) for number, line in enumerate(lines, start=2)]
+
+
+def _event(path: Path, number: int, line: bytes) -> Event:
+    try:
+        return Event.from_json(json.loads(line))
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise _broken(path, number, error) from error
+
+
+def _broken(path: Path, line: int, error: Exception) -> JournalError:
+    return JournalError(f"{path}, line {line} is broken: {error}; repair or remove it")
 
 
 def _without_cut_line(content: bytes) -> bytes:

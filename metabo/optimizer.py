@@ -14,10 +14,12 @@ from botorch.acquisition import AcquisitionFunction
 from torch import Tensor
 
 from metabo.acquisition_search import ExhaustedError, score_points, search_space
+from metabo.column import LARGEST
+from metabo.constraint import Constraint, LogFeasibleImprovement
 from metabo.objective import Objective
 from metabo.prior import Prior
 from metabo.session import Session
-from metabo.space import InputSpace
+from metabo.space import InputSpace, SpaceError
 from metabo.surrogates.incumbent_improvement import LogIncumbentImprovement
 from metabo.surrogates.kriging_believer import believe
 from metabo.surrogates.mixture_prior_gp import MixturePriorGP
@@ -57,9 +59,11 @@ class Optimizer:
             the call returns. A session whose journal exists goes on where it ended, by crash or
             not. Candidates and objective are not in it: give the same ones again. While it is in
             use it is locked, by a file beside it that ends in `.lock`.
+        constraints: What further outputs have to be, {output name: Constraint}. Each observation
+            is told with all of them.
 
     Raises:
-        SpaceError: If a candidate is outside the prior's space.
+        SpaceError: If a candidate is outside the prior's space, or a constraint has another space.
         ValueError: If there are no candidates, or `minimize` is given together with an objective.
         JournalError: If the journal is broken, of a session with another prior, seed or direction,
             or in use by another process.
@@ -74,6 +78,7 @@ class Optimizer:
         objective: Objective | None = None,
         minimize: bool | None = None,
         journal: str | os.PathLike[str] | None = None,
+        constraints: Mapping[str, Constraint] | None = None,
     ) -> None:
         if objective is not None and minimize:
             raise ValueError("an objective is always maximised: negate it instead of minimize=True")
@@ -83,8 +88,14 @@ class Optimizer:
         self.objective = objective if objective is not None else self._sign_objective()
         self._candidates = None if candidates is None else _as_points(prior.space, candidates)
         self._warned = False
+        self.constraints = _checked(prior.space, constraints or {})
         identity = {"prior": prior.digest, "seed": seed, "minimize": self.minimize}
-        self._session = Session(prior.space, journal, identity)
+        if self.constraints:
+            identity["constraints"] = {
+                name: [c.prior.digest, str(c.low), str(c.high)]
+                for name, c in self.constraints.items()
+            }
+        self._session = Session(prior.space, journal, identity, list(self.constraints))
 
     def close(self) -> None:
         """Let others open the journal."""
@@ -181,7 +192,14 @@ class Optimizer:
             session.record("asked", *asked)
         return asked[0] if q is None else asked
 
-    def tell(self, x: Mapping[str, Any], y: float | None = None, *, failed: bool = False) -> None:
+    def tell(
+        self,
+        x: Mapping[str, Any],
+        y: float | None = None,
+        *,
+        failed: bool = False,
+        constraints: Mapping[str, float] | None = None,
+    ) -> None:
         """Take the measured response at a point, asked for or not.
 
         Args:
@@ -189,15 +207,28 @@ class Optimizer:
             y: The response.
             failed: Whether the evaluation failed, so that there is none: the point is not proposed
                 again. So is a suggestion that will not be evaluated.
+            constraints: The further outputs there that are constrained, {name: measured value}.
 
         Raises:
             SpaceError: If x is not a point of the prior's space; the message names the input.
-            ValueError: If y is not a finite number, or is given though the evaluation failed.
+            ValueError: If a value is not a finite number, or is given though the evaluation failed,
+                or a constrained output has none.
             OSError: If the journal cannot be written; nothing is told then.
         """
         if failed and y is not None:
             raise ValueError(f"a failed evaluation has no value; got {y!r} at {dict(x)}")
-        self._session.record("failed" if failed else "told", x, y=None if failed else _finite(y, x))
+        if failed:
+            self._session.record("failed", x)
+            return
+        others = dict(constraints or {})
+        for name in self.constraints.keys() ^ others.keys():
+            raise ValueError(
+                f"the constrained outputs are {sorted(self.constraints)}, but {sorted(others)} "
+                f"{'is' if len(others) == 1 else 'are'} told at {dict(x)}: {name!r} is one too "
+                f"{'many' if name in others else 'few'}"
+            )
+        others = {name: _finite(value, x, name) for name, value in others.items()}
+        self._session.record("told", x, y=_finite(y, x), constraints=others)
 
     def hold(self, x: Mapping[str, Any]) -> None:
         """Count a point that somebody is evaluating as pending, as if it had been asked for.
@@ -221,11 +252,33 @@ class Optimizer:
         columns = self._sign * torch.cat([posterior.mean, low, high], dim=-1)
         return [Expected(*row) for row in columns.tolist()]
 
+    @property
+    def observations(self) -> tuple[Tensor, Tensor]:
+        """What was told so far, `n x d` and `n x 1`, in the user's units."""
+        return self._session.X, self._session.Y
+
+    @property
+    def constrained(self) -> Tensor:
+        """The constrained outputs that were told with it, `n x m`."""
+        return self._session.others
+
+    @property
+    def met(self) -> Tensor:
+        """Which observations, `n`, met all constraints."""
+        met = torch.ones(len(self), dtype=torch.bool)
+        for constraint, values in zip(
+            self.constraints.values(), self._session.others.T, strict=True
+        ):
+            met &= constraint.met(values)
+        return met
+
     def best(self) -> tuple[dict[str, Any], float]:
         """The evaluated point with the best measured value, and its response as it was told.
 
+        Of those that met the constraints, if there are any.
+
         Raises:
-            RuntimeError: If nothing has been told yet.
+            RuntimeError: If nothing has been told yet, or no observation met the constraints.
         """
         if len(self) == 0:
             raise RuntimeError(
@@ -233,8 +286,10 @@ class Optimizer:
             )
         objective = self._objective()
         X, Y = self._observations()
+        if not self.met.any():
+            raise RuntimeError("no observation has met the constraints yet")
         values = Y.squeeze(-1) if objective is None else objective(Y, X)
-        row = int(values.argmax())
+        row = int(values.masked_fill(~self.met, -math.inf).argmax())
         return self.prior.space.to_dicts(X[row : row + 1])[0], float(self._session.Y[row])
 
     def _objective(self) -> Objective | None:
@@ -256,13 +311,28 @@ class Optimizer:
         failed, objective = self._session.failed, self._objective()
         taken = torch.cat([pending, failed])
         believing = believe(model, pending, failed, objective)
-        acquisition = LogIncumbentImprovement(believing, objective=objective, seed=self.seed)
+        acquisition = self._acquisition(believing, objective)
         if self._candidates is not None:
             return self._best_candidate(acquisition, taken, fixed)
         seed = self.seed + len(self) + len(taken)
         return search_space(
             acquisition, self.prior.space, self._session.X, seed=seed, fixed=fixed, X_taken=taken
         )
+
+    def _acquisition(
+        self, model: MixturePriorGP, objective: Objective | None
+    ) -> AcquisitionFunction:
+        if not self.constraints:
+            return LogIncumbentImprovement(model, objective=objective, seed=self.seed)
+        X, others = self._session.X, self._session.others
+        improvement = LogIncumbentImprovement(
+            model, objective=objective, seed=self.seed, X_evaluated=X[self.met]
+        )
+        models = [
+            constraint.surrogate(X, values)
+            for constraint, values in zip(self.constraints.values(), others.T, strict=True)
+        ]
+        return LogFeasibleImprovement(improvement, list(self.constraints.values()), models)
 
     def _best_candidate(
         self, acquisition: AcquisitionFunction, taken: Tensor, fixed: dict[int, float]
@@ -282,16 +352,34 @@ class Optimizer:
         return left[score_points(acquisition, left).argmax()]
 
 
-def _finite(y: Any, x: Mapping[str, Any]) -> float:
+def _checked(space: InputSpace, constraints: Mapping[str, Constraint]) -> dict[str, Constraint]:
+    for name, constraint in constraints.items():
+        if constraint.prior.space != space:
+            raise SpaceError(
+                f"the constraint on {name!r} has a prior of other inputs or ranges: train it on "
+                "the same runs, or with the same space"
+            )
+    return dict(constraints)
+
+
+def _finite(y: Any, x: Mapping[str, Any], name: str = "y") -> float:
     if isinstance(y, Tensor):
         y = y.item()
     if not isinstance(y, (int, float)) and not hasattr(y, "__float__"):
-        raise ValueError(f"y must be a number; got {y!r} at {dict(x)}")
-    if not math.isfinite(float(y)):
+        raise ValueError(f"{name} must be a number; got {y!r} at {dict(x)}")
+    try:
+        number = float(y)
+    except OverflowError:  # a whole number of hundreds of digits
+        number = math.inf
+    if LARGEST < abs(number) < math.inf:
         raise ValueError(
-            f"y is {float(y)} at {dict(x)}: tell a failed evaluation as tell(x, failed=True)"
+            f"{name} is {number:g} at {dict(x)}, too large to compute with: choose another unit"
         )
-    return float(y)
+    if not math.isfinite(number):
+        raise ValueError(
+            f"{name} is {number} at {dict(x)}: tell a failed evaluation as tell(x, failed=True)"
+        )
+    return number
 
 
 def _as_points(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from metabo.journal import Event, Journal
-from metabo.space import InputSpace, SpaceError
+from metabo.space import InputSpace
 
 _SAME = 1e-4  # of each input's range: as far off may a suggestion be carried out
 
@@ -23,11 +23,13 @@ class Session:
         Y: `n x 1`, ... and the responses there; user's units.
         pending: `p x d`, asked for and not told yet.
         failed: `f x d`.
+        others: `n x m`, the further outputs that were told with Y.
 
     Args:
         space: The inputs.
         journal: The file that keeps the events; what is in it already happens again.
         identity: What the journal must have been begun with. JSON-able.
+        constraints: The names of the further outputs.
 
     Raises:
         JournalError: If the journal is broken, of another session, or in use.
@@ -38,11 +40,13 @@ class Session:
         space: InputSpace,
         journal: str | os.PathLike[str] | None,
         identity: Mapping[str, Any],
+        constraints: Sequence[str] = (),
     ) -> None:
-        self.space = space
+        self.space, self._constraints = space, tuple(constraints)
         self.X = torch.empty(0, space.dim, dtype=torch.float64)
         self.Y = torch.empty(0, 1, dtype=torch.float64)
         self.pending, self.failed = self.X, self.X
+        self.others = torch.empty(0, len(self._constraints), dtype=torch.float64)
         self.journal = None if journal is None else Journal(journal, dict(identity))
         if self.journal is not None:
             self._repeat(self.journal)
@@ -51,24 +55,32 @@ class Session:
         for line, event in enumerate(journal.events, start=2):
             try:
                 self._apply(event)
-            except SpaceError as error:
+            except ValueError as error:
                 journal.close()
                 raise journal.broken(line, error) from error
 
-    def record(self, kind: str, *points: Mapping[str, Any], y: float | None = None) -> None:
+    def record(
+        self,
+        kind: str,
+        *points: Mapping[str, Any],
+        y: float | None = None,
+        constraints: Mapping[str, float] | None = None,
+    ) -> None:
         """Take events of one kind, all of them or none.
 
         Args:
             kind: "asked", "told" or "failed".
             points: Where.
             y: The response, if told.
+            constraints: The further outputs, if told.
 
         Raises:
             SpaceError: If a point is not legal.
             OSError: If the journal cannot be written.
         """
         rows = [self.space.to_tensor(point) for point in points]
-        events = [Event(kind, self.space.to_dicts(row)[0], y) for row in rows]
+        others = dict(constraints or {})
+        events = [Event(kind, self.space.to_dicts(row)[0], y, others) for row in rows]
         if self.journal is not None:  # first: what cannot be written has not happened
             self.journal.append(*events)
         for event in events:
@@ -86,6 +98,13 @@ class Session:
         else:
             self.X = torch.cat([self.X, row])
             self.Y = torch.cat([self.Y, self.Y.new_tensor([[event.y]])])
+            others = [self._constraint(event, name) for name in self._constraints]
+            self.others = torch.cat([self.others, self.others.new_tensor([others])])
+
+    def _constraint(self, event: Event, name: str) -> float:
+        if name not in event.constraints:
+            raise ValueError(f"the constrained output {name!r} was not told")
+        return event.constraints[name]
 
     def _without(self, points: Tensor, row: Tensor) -> Tensor:
         """The points but the one that is nearest to a row, if it is near enough to be meant."""

@@ -76,7 +76,7 @@ class InputSpace:
             names, bounds = list(bounds), list(zip(*bounds.values(), strict=True))
         try:
             limits = torch.as_tensor(bounds, dtype=torch.float64, device="cpu")
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError, RuntimeError) as error:
             raise SpaceError(f"bounds are {bounds!r}; give numbers: {_BOUNDS}") from error
         if limits.shape == (2,):
             limits = limits.unsqueeze(-1)

@@ -70,7 +70,7 @@ def write_page(experiments: Sequence[Results], path: Path, *, title: str) -> Non
         title: Of the page.
 
     Raises:
-        ImportError: If a package of the extra "report" is not installed.
+        ImportError: If a package of the extra "bench" is not installed.
     """
     try:
         from jinja2 import Environment, StrictUndefined

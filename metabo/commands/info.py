@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
-from metabo.commands.terminal import print_json, print_table, shown
+from metabo.commands.terminal import console, print_json, print_table, shown
+from metabo.pages.slices import average
 from metabo.prior import Prior
-from metabo.space import InputSpace
+from metabo.surrogates import MixturePriorGP
+
+_BARS = "▁▂▃▄▅▆▇█"
 
 
 def info(path: Path, *, as_json: bool) -> None:
@@ -17,11 +21,30 @@ def info(path: Path, *, as_json: bool) -> None:
     if as_json:
         print_json(facts)
         return
-    print_table(f"{path}", ("input", "values", "scale"), _inputs(prior.space))
-    print_table("Learned from the runs, in the unit of the output", ("", ""), _summary(facts))
-    if evidence := facts["evidence"]:
-        title = "Log evidence of left-out tasks by the number of components, larger is better"
-        print_table(title, list(evidence), [list(evidence.values())])
+    header = ("input", "values", "scale", f"expected {_output(facts)}, from low to high")
+    pictures = facts["expected"]
+    rows = [(*row, _picture(pictures.get(row[0], []), pictures)) for row in input_rows(prior)]
+    print_table(f"{path}", header, rows)
+    print_table("Learned from the runs, in the unit of the output", ("", ""), summary_rows(facts))
+    if (left_out := facts["left_out"]) is not None:
+        console().print(
+            f"On tasks left out of training, {left_out['points']:.3g} observations of each: "
+            "predicted as well as by a normal distribution with a standard deviation of "
+            f"{shown(left_out['error'])}; with all runs alike it would be "
+            f"{shown(facts['output_sd'])}"
+        )
+
+
+def _output(facts: dict[str, Any]) -> str:
+    return (facts["table"] or {}).get("output") or "output"
+
+
+def _picture(heights: list[float], all_heights: dict[str, list[float]]) -> str:
+    """Bars on one scale for all inputs."""
+    every = [height for each in all_heights.values() for height in each]
+    low, high = min(every, default=0.0), max(every, default=0.0)
+    width = (high - low) or 1.0
+    return "".join(_BARS[round((h - low) / width * (len(_BARS) - 1))] for h in heights)
 
 
 def describe(prior: Prior) -> dict[str, Any]:
@@ -30,6 +53,8 @@ def describe(prior: Prior) -> dict[str, Any]:
     chosen = provenance.get("chosen", {})
     weights = prior.mixture.log_weights.exp()
     sign = -1.0 if prior.minimize else 1.0
+    empty = prior.space.bounds[:0]
+    expected = average(MixturePriorGP(empty, empty[:, :1], prior), sign=sign)
     return {
         "digest": prior.digest,
         "table": provenance.get("table"),
@@ -37,6 +62,8 @@ def describe(prior: Prior) -> dict[str, Any]:
         "data": provenance.get("data", {}),
         "space": prior.space.to_json(),
         "minimize": prior.minimize,
+        "expected": {name: heights.tolist() for name, heights in expected.items()},
+        "left_out": _left_out(provenance, scale),
         "output_mean": sign * prior.output_offset,
         "output_sd": scale,
         "components": int((~prior.mixture.is_broad).sum()),
@@ -48,11 +75,28 @@ def describe(prior: Prior) -> dict[str, Any]:
         "seed": provenance.get("seed"),
         "seconds": provenance.get("seconds"),
         "software": provenance.get("software", {}),
+        "metabo": provenance.get("software", {}).get("metabo"),
     }
 
 
-def _inputs(space: InputSpace) -> list[tuple[str, str, str]]:
-    rows = []
+def _left_out(provenance: dict[str, Any], scale: float) -> dict[str, float] | None:
+    """How well observations of left-out tasks were predicted, None where it is not known.
+
+    The error is the standard deviation of the normal distribution with the same mean log density.
+    """
+    chosen = provenance.get("chosen", {})
+    evidence = chosen.get("evidence", {}).get(str(chosen.get("num_components")))
+    points = (provenance.get("table") or {}).get("left_out_points")
+    if evidence is None or not points:
+        return None
+    log_density = evidence / points - math.log(scale)
+    error = math.exp(-log_density - 0.5) / math.sqrt(2 * math.pi)
+    return {"points": points, "log_density": log_density, "error": error}
+
+
+def input_rows(prior: Prior) -> list[tuple[str, str, str]]:
+    """Name, values and scale of each input."""
+    rows, space = [], prior.space
     for i, name in enumerate(space.names):
         if name in space.categories:
             rows.append((name, ", ".join(map(str, space.categories[name])), "choices"))
@@ -64,7 +108,8 @@ def _inputs(space: InputSpace) -> list[tuple[str, str, str]]:
     return rows
 
 
-def _summary(facts: dict[str, Any]) -> list[tuple[str, str]]:
+def summary_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """What was learned, as people read it."""
     data, table = facts["data"], facts["table"] or {}
     rows = {
         "output": table.get("output"),
@@ -79,7 +124,7 @@ def _summary(facts: dict[str, Any]) -> list[tuple[str, str]]:
         "share that is broad": facts["broad_share"],
         "seed": facts["seed"],
         "training took (s)": facts["seconds"],
-        "metabo": facts["software"].get("metabo"),
+        "metabo": facts["metabo"],
         "digest": facts["digest"][:16],
     }
     return [(name, shown(value)) for name, value in rows.items() if value is not None]

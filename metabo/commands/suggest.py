@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from metabo.commands.observations import Observations
 from metabo.commands.terminal import console, note, print_json, print_table
 from metabo.optimizer import Expected, Optimizer, PriorCollapsedWarning
 from metabo.prior import Prior
-from metabo.table_file import read_table, write_table
-
-_MOST = 2000  # observations: the time grows with the cube of their number
+from metabo.table_file import write_table
 
 
 @dataclass(frozen=True)
@@ -68,24 +67,15 @@ class Suggestions:
 
 def suggest(
     path: Path,
-    observations: Path | None,
+    observations: Observations,
     *,
     count: int,
-    output: str | None,
-    minimize: bool | None,
     fixed: Mapping[str, Any],
-    candidates: Path | None,
-    seed: int,
     as_json: bool,
     out: Path | None,
 ) -> None:
     """Print suggestions as a table or JSON, or write them to a file."""
-    prior = Prior.load(path)
-    frame = pd.DataFrame() if observations is None else read_table(observations)
-    choice = None if candidates is None else _inputs(prior, read_table(candidates), candidates)
-    optimizer = Optimizer(prior, seed=seed, minimize=minimize, candidates=choice)
-    output = _tell(optimizer, frame, output, observations)
-    found = _suggest(optimizer, count, fixed, output)
+    found = suggestions(*observations.tell(Prior.load(path)), count=count, fixed=fixed)
     for message in found.notes:
         note(message)
     if out is not None:
@@ -96,57 +86,17 @@ def suggest(
         _print(found)
 
 
-def _inputs(prior: Prior, frame: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """The columns of the Prior's inputs; others are of no interest."""
-    for name in prior.space.names:
-        if name not in frame.columns:
-            raise ValueError(
-                f"{path} has no column {name!r}; the prior's inputs are "
-                f"{', '.join(prior.space.names)}"
-            )
-    return frame[list(prior.space.names)]
-
-
-def _tell(optimizer: Optimizer, frame: pd.DataFrame, output: str | None, path: Path | None) -> str:
-    """Tell the rows; one without a value is being evaluated. Returns the output's name."""
-    prior = optimizer.prior
-    output = output or (prior.provenance.get("table") or {}).get("output")
-    if len(frame.columns) == 0:
-        return output or "value"
-    assert path is not None
-    if len(frame) > _MOST:
-        raise ValueError(
-            f"{path} has {len(frame)} rows; a prior is for tasks with few observations, at most "
-            f"{_MOST}: keep the best and the latest"
-        )
-    points = _inputs(prior, frame, path)
-    others = [name for name in frame.columns if name not in points.columns]
-    output = output or (others[0] if len(others) == 1 else None)
-    if output is None or output not in frame.columns:
-        raise ValueError(
-            f"{path} has no column {output!r} of measured values; name it with --output"
-            if output
-            else f"which column of {path} holds the measured values? name it with --output"
-        )
-    values = pd.to_numeric(frame[output], errors="coerce").astype(float)
-    text = values.isna() & frame[output].notna()
-    if text.any():
-        row = int(text.to_numpy().argmax())
-        raise ValueError(
-            f"{path}, line {row + 2}: {output!r} is {frame[output].iloc[row]!r}, not a number; "
-            "leave it empty where a value is still to come"
-        )
-    for x, y in zip(prior.space.to_dicts(prior.space.to_tensor(points)), values, strict=True):
-        if np.isnan(y):
-            optimizer.hold(x)
-        else:
-            optimizer.tell(x, y)
-    return output
-
-
-def _suggest(
-    optimizer: Optimizer, count: int, fixed: Mapping[str, Any], output: str
+def suggestions(
+    optimizer: Optimizer, output: str, *, count: int = 1, fixed: Mapping[str, Any] | None = None
 ) -> Suggestions:
+    """Ask an Optimizer.
+
+    Args:
+        optimizer: It knows what was measured.
+        output: What the measured value is called.
+        count: How many points.
+        fixed: Inputs that must have a value.
+    """
     pending = len(optimizer.pending)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", PriorCollapsedWarning)
@@ -155,7 +105,14 @@ def _suggest(
         weight = float(optimizer.model.prior_weight)
     notes = [str(w.message) for w in caught if issubclass(w.category, PriorCollapsedWarning)]
     if pending:
-        notes.append(f"{pending} rows without a value are taken to be under way")
+        under_way = (
+            "1 point without a value is"
+            if pending == 1
+            else f"{pending} points without a value are"
+        )
+        notes.append(f"{under_way} taken to be under way")
+    if len(optimizer) and not optimizer.met.any():
+        notes.append("no observation has met the constraints yet")
     return Suggestions(
         points=points,
         expected=expected,
@@ -163,7 +120,7 @@ def _suggest(
         observations=len(optimizer),
         pending=pending,
         prior_weight=weight,
-        best=optimizer.best() if len(optimizer) else None,
+        best=optimizer.best() if optimizer.met.any() else None,
         notes=notes,
     )
 

@@ -13,7 +13,6 @@ from metabo import column
 from metabo.column import SpaceError
 from metabo.tasks.tables import input_columns
 
-_LARGE = 1e100  # its square can be computed with
 _FEW_TASKS = 5
 _FEW_ROWS = 3  # of a task
 _MANY_CHOICES = 50
@@ -94,7 +93,7 @@ def _missing(frame: pd.DataFrame, columns: Sequence[str]) -> Iterator[Finding]:
 
 def _numbers(values: pd.Series) -> pd.Series:
     """The numbers in a column, NaN where there is none."""
-    return pd.to_numeric(values, errors="coerce").astype(float)
+    return pd.Series(column.numbers_of(values), values.index, name=values.name)
 
 
 def _not_numbers(values: pd.Series) -> Iterator[Finding]:
@@ -108,7 +107,7 @@ def _not_numbers(values: pd.Series) -> Iterator[Finding]:
             name,
             f"mixes numbers and text, such as {example!r} in {_line(text)}: repair these cells",
         )
-    large = numbers.abs() > _LARGE
+    large = numbers.abs() > column.LARGEST
     if large.any():
         yield Finding(
             "wrong",

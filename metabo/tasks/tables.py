@@ -10,7 +10,7 @@ import torch
 from ConfigSpace import ConfigurationSpace
 from torch import Tensor
 
-from metabo.column import closest
+from metabo.column import closest, numbers_of
 from metabo.space import InputSpace, SpaceError
 from metabo.tasks.task import Task, TaskFamily, refuse_empty
 
@@ -222,7 +222,7 @@ def _labels(column: pd.Series) -> list[str]:
 
 def _outputs(column: pd.Series, labels: list[str]) -> Tensor:
     """The measured values, `n x 1`, float64."""
-    values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+    values = numbers_of(column)
     if not np.isfinite(values).all():
         row = int((~np.isfinite(values)).argmax())
         value = column.astype(object)[row]  # a plain float, not np.float64

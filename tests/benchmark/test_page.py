@@ -67,7 +67,7 @@ class Tags(HTMLParser):
 
 def test_page(folder: Path) -> None:
     page = folder / "page.html"
-    result = CliRunner().invoke(app, ["report", str(folder), "-o", str(page)])
+    result = CliRunner().invoke(app, ["results", str(folder), "-o", str(page)])
     assert result.exit_code == 0, result.output
     html = page.read_text()
     parsed = Tags()

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from typer.testing import Result
 
+from metabo.constraint import Constraint
 from metabo.optimizer import Optimizer
 from metabo.prior import Prior
 
@@ -75,7 +76,7 @@ def test_a_row_without_a_value_is_under_way(metabo: Run, prior_file: Path, tmp_p
     result = metabo("suggest", prior_file, path, "--output", "value", "--json")
     found = json.loads(result.stdout)
     assert (found["observations"], found["pending"]) == (1, 1)
-    assert "1 rows without a value" in result.stderr
+    assert "1 point without a value" in result.stderr
     x = found["suggestions"][0]["x"]
     assert abs(x["x1"] - first["x1"][1]) > 0.01 or abs(x["x2"] - first["x2"][1]) > 0.01
 
@@ -155,3 +156,54 @@ def test_a_huge_value_and_a_task_unlike_the_earlier_ones(metabo: Run, prior_file
     found = json.loads(result.stdout)
     assert found["prior_weight"] < 0.1
     assert "Prior's family" in found["notes"][0]
+
+
+def test_a_failed_evaluation_is_not_proposed_again(
+    metabo: Run, prior: Prior, prior_file: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "today.csv"
+    path.write_text("x1,x2,value\n1,0.5,3.5\n-2,0.25, Failed\n")
+    found = json.loads(metabo("suggest", prior_file, path, "--json").stdout)
+    optimizer = Optimizer(prior)
+    optimizer.tell({"x1": 1, "x2": 0.5}, 3.5)
+    optimizer.tell({"x1": -2, "x2": 0.25}, failed=True)
+    assert found["suggestions"][0]["x"] == optimizer.ask()
+    assert (found["observations"], found["pending"]) == (1, 0)
+
+
+def test_constraints(metabo: Run, prior: Prior, prior_file: Path, tmp_path: Path) -> None:
+    limit = tmp_path / "dose.safetensors"
+    replace(prior, provenance={"table": {"output": "dose"}}).save(limit)
+    path = tmp_path / "today.csv"
+    path.write_text("x1,x2,value,dose\n1,0.5,3.5,9\n0,0.5,2.5,1\n")
+    arguments = ("suggest", prior_file, path, "--output", "value", "--constraint", f"{limit} <= 2")
+    found = json.loads(metabo(*arguments, "--json").stdout)
+    optimizer = Optimizer(prior, constraints={"dose": Constraint(prior, high=2.0)})
+    optimizer.tell({"x1": 1, "x2": 0.5}, 3.5, constraints={"dose": 9})
+    optimizer.tell({"x1": 0, "x2": 0.5}, 2.5, constraints={"dose": 1})
+    assert found["suggestions"][0]["x"] == optimizer.ask()
+    assert found["best"]["y"] == 2.5
+    path.write_text("x1,x2,value\n1,0.5,3.5\n")
+    assert "no column 'dose', which is constrained" in metabo(*arguments).stderr
+
+
+@pytest.mark.parametrize("limit", ["prior", "prior<=", "prior<=much", "<=>1", "prior<1"])
+def test_constraints_that_make_no_sense(metabo: Run, prior_file: Path, limit: str) -> None:
+    result = metabo("suggest", prior_file, "--constraint", limit)
+    assert result.exit_code == 2
+    assert result.stderr
+
+
+def test_a_session_that_is_in_use(
+    metabo: Run, prior: Prior, prior_file: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "session.jsonl"
+    with Optimizer(prior, journal=path) as optimizer:
+        first = optimizer.ask()
+        optimizer.tell(first, 3.5)
+        optimizer.ask()
+        content = path.read_bytes()
+        found = json.loads(metabo("suggest", prior_file, path, "--json").stdout)
+        assert (found["observations"], found["pending"]) == (1, 1)
+        assert found["suggestions"][0]["x"] == optimizer.ask()
+        assert path.read_bytes().startswith(content)

@@ -45,7 +45,8 @@ def test_the_prior_knows_the_runs(trained: Path) -> None:
     assert prior.minimize
     assert prior.space.bounds.T.tolist() == [[0, 12]]
     assert prior.provenance["data"] == {"num_tasks": 3, "num_observations": 18}
-    assert prior.provenance["table"] == {"file": "runs.csv", "task": "batch", "output": "damage"}
+    table = {"file": "runs.csv", "task": "batch", "output": "damage", "left_out_points": 6.0}
+    assert prior.provenance["table"] == table
     assert {file.name for file in trained.parent.iterdir()} == {
         *("prior.safetensors", "runs.csv", "space.json")
     }
@@ -63,12 +64,19 @@ def test_suggest_needs_no_more_than_the_file(metabo: Run, trained: Path) -> None
 def test_info(metabo: Run, trained: Path, runs: pd.DataFrame) -> None:
     result = metabo("info", trained)
     assert result.exit_code == 0
-    for words in ("dose", "0 to 12", "to minimise", "18 runs of 3 tasks (runs.csv)", "evidence"):
+    for words in (
+        "dose",
+        "0 to 12",
+        "to minimise",
+        "18 runs of 3 tasks (runs.csv)",
+        "On tasks left",
+    ):
         assert words in result.stdout
     found = json.loads(metabo("info", trained, "--json").stdout)
     assert found["output_mean"] == pytest.approx(runs["damage"].mean())
     assert found["table"]["output"] == "damage"
     assert found["digest"] == Prior.load(trained).digest
+    assert 0 < found["left_out"]["error"] < 3 * runs["damage"].std()
 
 
 def test_info_of_a_prior_made_by_hand(metabo: Run, prior_file: Path) -> None:

@@ -1,4 +1,4 @@
-"""`metabo report`: a page that says how methods compare, from the rows of a benchmark."""
+"""`metabo results`: a page that says how methods compare, from the rows of a benchmark."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from metabo.commands.terminal import console
 
 
-def report(paths: Sequence[Path], *, title: str | None, out: Path) -> None:
+def results(paths: Sequence[Path], *, title: str | None, out: Path) -> None:
     """Read the rows and write the page."""
     # Here, since figures take seconds to import.
     from metabo.benchmark.page import read_results, write_page

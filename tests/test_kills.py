@@ -1,0 +1,128 @@
+"""kill -9 at random moments: nothing told is lost, no file is corrupt, and work goes on.
+
+A fast run tries 3 moments, `pytest -m slow` 50. Children are forked from a process that has loaded
+everything but computed nothing, so that a moment costs no start.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from metabo.prior import Prior
+
+COUNTS = [3, pytest.param(50, marks=pytest.mark.slow)]
+
+HARNESS = """
+import os, random, signal, sys, time
+import metabo, metabo.cli
+from metabo.prior import Prior
+
+random.seed(int(sys.argv[1]))
+
+def killed(work, after):
+    "Run work in a child and kill it after some seconds; whether it was killed before it ended."
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    end = time.monotonic() + after
+    while time.monotonic() < end:
+        if os.waitpid(child, os.WNOHANG)[0]:
+            return False
+        time.sleep(0.0005)
+    os.kill(child, signal.SIGKILL)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+"""
+
+TELLING = (
+    HARNESS
+    + """
+moments, prior, journal = int(sys.argv[2]), Prior.load(sys.argv[3]), sys.argv[4]
+reads, writes = os.pipe()
+
+def tell_on():
+    with metabo.Optimizer(prior, journal=journal) as optimizer:
+        for i in range(len(optimizer), 10**9):
+            x = {"x1": -4 + 8 * (i % 1000) / 1000, "x2": 0.5}
+            optimizer.hold(x)
+            optimizer.tell(x, float(i))
+            os.write(writes, b"%d\\n" % i)
+
+confirmed = 0
+for moment in range(moments):
+    # At least one is told before the first kill.
+    killed(tell_on, 0.2 * random.random() + 0.1 * (moment == 0))
+    os.set_blocking(reads, False)
+    try:
+        confirmed += len(os.read(reads, 1 << 20).splitlines())
+    except BlockingIOError:
+        pass
+    with metabo.Optimizer(prior, journal=journal) as optimizer:
+        Y = optimizer.observations[1].squeeze(-1).tolist()
+        assert Y == [float(i) for i in range(len(Y))], Y
+        assert confirmed <= len(Y) <= confirmed + 1, (confirmed, len(Y))
+        assert len(optimizer.pending) <= moment + 1
+    confirmed = len(Y)
+print(confirmed)
+"""
+)
+
+TRAINING = (
+    HARNESS
+    + """
+moments, runs, out = int(sys.argv[2]), sys.argv[3], sys.argv[4]
+command = ["train", runs, "--task", "batch", "--output", "damage", "--minimize", "--smoke"]
+
+def train(path, *options):
+    sys.stderr = open(os.devnull, "w")
+    metabo.cli.app([*command, "-o", path, *options], standalone_mode=False)
+
+started = time.monotonic()
+assert not killed(lambda: train(out + "-through"), 600)
+seconds = time.monotonic() - started
+count = 0
+while count < moments:
+    # Some are killed soon after they went on, some nearly at the end.
+    if killed(lambda: train(out, "--resume"), seconds * random.random()):
+        count += 1
+        if os.path.exists(out):
+            Prior.load(out)
+    else:
+        assert Prior.load(out).digest == Prior.load(out + "-through").digest
+        os.remove(out)
+assert not killed(lambda: train(out, "--resume"), 600)
+"""
+)
+
+
+def run(script: str, *arguments: object) -> str:
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    found = subprocess.run(command, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    return found.stdout
+
+
+@pytest.mark.parametrize("moments", COUNTS)
+def test_while_telling(make_prior: Callable[..., Prior], tmp_path: Path, moments: int) -> None:
+    prior = tmp_path / "prior.safetensors"
+    make_prior(broad=0.1).save(prior)
+    assert int(run(TELLING, moments, moments, prior, tmp_path / "session.jsonl")) >= 3
+
+
+@pytest.mark.parametrize("moments", COUNTS)
+def test_while_training(tmp_path: Path, moments: int) -> None:
+    rows = [f"b{b},{d},{(d - 4 - b) ** 2}" for b in range(3) for d in range(6)]
+    (tmp_path / "runs.csv").write_text("\n".join(["batch,dose,damage", *rows]))
+    out = tmp_path / "prior.safetensors"
+    run(TRAINING, moments, moments, tmp_path / "runs.csv", out)
+    assert Prior.load(out).digest == Prior.load(f"{out}-through").digest
+    # What a kill has left half written is gone, too.
+    left = {path.name for path in tmp_path.iterdir() if not path.name.startswith(f".{0:08x}")}
+    assert not [name for name in left if name.endswith(".training")], left
