@@ -9,6 +9,7 @@ import copy
 import time
 from dataclasses import replace
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -78,3 +79,14 @@ def compare(
             turns = {"one task at a time": theirs / 5, "metabo": ours / 200}
             found += [{"loop": k, "repeat": repeat, "seconds_a_step": v} for k, v in turns.items()]
     return found
+
+
+def ratio(timing: pd.DataFrame, outer_iterations: int) -> str:
+    """What both would take for so many outer iterations, extrapolated from the slices."""
+    medians = timing.groupby("loop")["seconds_a_step"].median()
+    theirs, ours = medians["one task at a time"], medians["metabo"]
+    return (
+        f"{outer_iterations} outer iterations of Reptile one task at a time would take "
+        f"{theirs * outer_iterations:.0f} s, metabo's {ours * outer_iterations:.0f} s (both "
+        f"extrapolated from slices, on one core): {theirs / ours:.1f} times as long."
+    )

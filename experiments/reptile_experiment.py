@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 import typer
 from cross_validation import Predict, by_gradient, by_mixture, folds, rows
-from related_loop import compare
+from related_loop import compare, ratio
 from reptile_pictures import draw, log
 from reptile_settings import SMALL, Settings
 from starting_points import ALGORITHMS, RANDOM, Curves, Start, curves, train_start
@@ -66,18 +66,6 @@ def evaluate(
     return run_rows(cells, label="evaluating", jobs=settings.jobs).assign(seed=seed)
 
 
-def ratio_of(timing: pd.DataFrame, settings: Settings) -> str:
-    """What the related code's loop would take, extrapolated from a slice, beside ours."""
-    theirs, ours = (
-        timing.loc[timing["loop"] == name, "seconds_a_step"].median() * settings.outer_iterations
-        for name in ("one task at a time", "metabo")
-    )
-    return (
-        f"Meta-training one task at a time would take {theirs:.0f} s, metabo's takes {ours:.0f} s "
-        f"(both extrapolated from slices on one core): {theirs / ours:.1f} times."
-    )
-
-
 def main(
     task: str = DEFAULT.task,
     inner_step_size: float = DEFAULT.inner_step_size,
@@ -121,13 +109,13 @@ def main(
         write_table(frame, out / f"{name}.csv")
     figures = draw(starts, prior, test, losses, errors, settings)
     for name, figure in figures.items():
-        plots.save(figure, out / f"{name}.svg")
+        plots.save(figure, out / f"{name}.png")
     log(board / task, losses, errors, figures)
     seconds = time.perf_counter() - started
     write_meta(out / "meta.json", settings=asdict(settings) | {"seed": seed}, seconds=seconds)
     means = errors.groupby(["method", "n"], sort=False)["squared_error"].mean().unstack()
     print(f"{task}: cross-validated squared error\n{means.round(3).to_string()}")
-    print(f"{ratio_of(timing, settings)}\n{seconds:.0f} s in all.")
+    print(f"{ratio(timing, outer_iterations)}\n{seconds:.0f} s in all.")
 
 
 if __name__ == "__main__":

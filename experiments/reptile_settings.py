@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from metabo import LogisticFamily, MetaTrainSettings, NormalFamily
-from metabo.benchmark.demo import DemoSettings
 from metabo.meta_training.maml import FIRST_ORDER_MAML, MAML
 from metabo.meta_training.reptile import ReptileSettings
 
@@ -41,7 +40,7 @@ class Settings:
     evaluation_batches: int = 10  # one batch would leave wide intervals
     training_curves: int = 3000
     # An outer iteration of MAML takes many times one of Reptile: so many fit into the time.
-    first_order_maml_iterations: int = 3000
+    first_order_maml_iterations: int = 5000
     maml_iterations: int = 500
     timing_repeats: int = 5
     jobs: int = 2
@@ -86,5 +85,5 @@ SMALL = {
     "maml_iterations": 2,
     "timing_repeats": 1,
     "jobs": 1,
-    "meta_train": DemoSettings.smoke().meta_train,
+    "meta_train": MetaTrainSettings.smoke(),
 }
