@@ -1,6 +1,6 @@
 """Bayes by Backprop, meta-trained with Reptile: is it as calibrated as the mixture?
 
-    python experiments/bayes_by_backprop.py [--smoke] [--seed 0] [--out DIR]
+    python experiments/bayes_by_backprop.py [--smoke] [--seed 0] [--out DIR] [--jobs 2]
 
 Reptile runs the same loop on a network of Gaussian weights with the loss of Blundell et al.
 (arXiv:1505.05424). The noise that the loss assumes, which also weighs the divergence, and the first
@@ -45,7 +45,6 @@ class Settings:
     training_tasks: int = 3000
     loop: ReptileSettings = field(default_factory=lambda: ReptileSettings(400, 16, 20, 10))
     point_steps: int = 1000  # of Reptile for the network without random weights
-    jobs: int = 2
     meta_train: MetaTrainSettings = field(default_factory=MetaTrainSettings)
 
 
@@ -57,12 +56,11 @@ SMOKE = Settings(
     50,
     ReptileSettings(2, 4, 3, 5),
     2,
-    1,
-    DemoSettings.smoke().meta_train,
+    MetaTrainSettings.smoke(),
 )
 
 
-def methods(settings: Settings, seed: int) -> tuple[list[Predictor], pd.DataFrame]:
+def methods(settings: Settings, seed: int, jobs: int) -> tuple[list[Predictor], pd.DataFrame]:
     """All that are compared, and how each choice scored on tasks like the training tasks."""
     choices = list(product(settings.noise_sds, settings.initial_sds))
     rivals = [
@@ -75,7 +73,7 @@ def methods(settings: Settings, seed: int) -> tuple[list[Predictor], pd.DataFram
         meta_train, FAMILY, seed=seed, settings=settings.meta_train, device="cpu", progress=False
     )
     trainings: list[Cell] = [ours, *rivals, point]
-    prior, *trained, network = run(trainings, label="meta-training", jobs=settings.jobs)
+    prior, *trained, network = run(trainings, label="meta-training", jobs=jobs)
     scores = [rival.score(settings.counts) for rival in trained]
     best = trained[scores.index(min(scores))]
     own = replace(best, own_noise=True, name="Bayes by Backprop, own noise")
@@ -84,10 +82,10 @@ def methods(settings: Settings, seed: int) -> tuple[list[Predictor], pd.DataFram
     return compared, chosen.assign(negative_log_density=scores)
 
 
-def main(smoke: bool = False, seed: int = 0, out: Path = OUT) -> None:
+def main(smoke: bool = False, seed: int = 0, out: Path = OUT, jobs: int = 2) -> None:
     """Run the experiment, print its scores, and write rows.csv, chosen.csv and meta.json."""
     started, settings = time.perf_counter(), SMOKE if smoke else Settings()
-    compared, chosen = methods(settings, seed)
+    compared, chosen = methods(settings, seed, jobs)
     tasks = FAMILY.tasks(settings.tasks, max(settings.counts), seed=seed + TEST_SEED)
     cells = [
         partial(few_shot, "logistic", method, episode, settings.counts, seed=seed)
@@ -96,7 +94,7 @@ def main(smoke: bool = False, seed: int = 0, out: Path = OUT) -> None:
             grid_episode(t, noise_sd=FAMILY.noise_sd, seed=seed + i) for i, t in enumerate(tasks)
         )
     ]
-    rows: pd.DataFrame = run_rows(cells, label="predicting", jobs=settings.jobs)
+    rows: pd.DataFrame = run_rows(cells, label="predicting", jobs=jobs)
     write_table(rows, out / "rows.csv")
     write_table(chosen, out / "chosen.csv")
     seconds = time.perf_counter() - started

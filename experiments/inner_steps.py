@@ -1,6 +1,6 @@
 """How many inner steps? Error, seconds and memory of Reptile and of MAML against their number.
 
-    python experiments/inner_steps.py [--smoke] [--seed 0] [--out DIR]
+    python experiments/inner_steps.py [--smoke] [--seed 0] [--out DIR] [--jobs 2]
 
 The related work's page says that several inner steps need derivatives of as high an order. MAML
 differentiates through all steps, and its memory grows with them. Reptile's outer step is a sum of
@@ -49,10 +49,9 @@ class Settings:
     seeds: int = 3
     timed_tasks: int = 64
     repeats: int = 5
-    jobs: int = 2
 
 
-SMOKE = Settings((1, 3), (1, 4), 6, 5, 2, 20, 1, 4, 1, 1)
+SMOKE = Settings((1, 3), (1, 4), 6, 5, 2, 20, 1, 4, 1)
 
 
 def errors(inner_steps: int, settings: Settings, seed: int) -> list[dict[str, Any]]:
@@ -81,7 +80,7 @@ def costs(settings: Settings) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def main(smoke: bool = False, seed: int = 0, out: Path = OUT) -> None:
+def main(smoke: bool = False, seed: int = 0, out: Path = OUT, jobs: int = 2) -> None:
     """Run the experiment, print its tables, and write rows.csv, costs.csv, meta.json, a figure."""
     started, settings = time.perf_counter(), SMOKE if smoke else Settings()
     cells = [
@@ -89,7 +88,7 @@ def main(smoke: bool = False, seed: int = 0, out: Path = OUT) -> None:
         for number in settings.inner_steps
         for own_seed in range(seed, seed + settings.seeds)
     ]
-    frame: pd.DataFrame = run_rows(cells, label="inner steps", jobs=settings.jobs)
+    frame: pd.DataFrame = run_rows(cells, label="inner steps", jobs=jobs)
     measured = costs(settings)
     write_table(frame, out / "rows.csv")
     write_table(measured, out / "costs.csv")

@@ -1,6 +1,6 @@
 """What is meta-training worth when tasks are less alike? Logistic curves of wider and wider ranges.
 
-    python experiments/task_similarity.py [--smoke] [--seed 0] [--out DIR]
+    python experiments/task_similarity.py [--smoke] [--seed 0] [--out DIR] [--jobs 2]
 
 Khodak, Balcan and Talwalkar (Provable Guarantees for Gradient-Based Meta-Learning, 2019) bound the
 error after adapting by the tasks' deviation: how far their best weights are on average from one
@@ -47,14 +47,13 @@ class Settings:
     test_curves: int = 50
     evaluation_iterations: int = 32
     seeds: int = 3
-    jobs: int = 2
 
     def loop(self) -> ReptileSettings:
         """How starts are trained."""
         return ReptileSettings(self.outer_iterations, 10, 20, 5, 0.02, 0.1)
 
 
-SMOKE = Settings((0.1, 1.0), (1, 5), 3, 20, 2, seeds=1, jobs=1)
+SMOKE = Settings((0.1, 1.0), (1, 5), 3, 20, 2, seeds=1)
 
 
 def family(width: float) -> FunctionFamily:
@@ -97,7 +96,7 @@ def cell(width: float, settings: Settings, seed: int) -> list[dict[str, Any]]:
     return found
 
 
-def main(smoke: bool = False, seed: int = 0, out: Path = OUT) -> None:
+def main(smoke: bool = False, seed: int = 0, out: Path = OUT, jobs: int = 2) -> None:
     """Run the experiment, print its errors, and write rows.csv, meta.json and a figure."""
     started, settings = time.perf_counter(), SMOKE if smoke else Settings()
     cells = [
@@ -105,7 +104,7 @@ def main(smoke: bool = False, seed: int = 0, out: Path = OUT) -> None:
         for width in settings.widths
         for own_seed in range(seed, seed + settings.seeds)
     ]
-    frame: pd.DataFrame = run_rows(cells, label="widths", jobs=settings.jobs)
+    frame: pd.DataFrame = run_rows(cells, label="widths", jobs=jobs)
     write_table(frame, out / "rows.csv")
     seconds = time.perf_counter() - started
     write_meta(out / "meta.json", settings=asdict(settings) | {"seed": seed}, seconds=seconds)
