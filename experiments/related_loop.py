@@ -24,7 +24,8 @@ def as_module(network: MLP) -> nn.Sequential:
     modules: list[nn.Module] = []
     for layer in network.layers:
         linear = nn.Linear(layer.shape[0] - 1, layer.shape[1], dtype=layer.dtype)
-        linear.weight.data, linear.bias.data = layer.detach()[:-1].T.clone(), layer.detach()[-1]
+        own = layer.detach().clone()
+        linear.weight.data, linear.bias.data = own[:-1].T.contiguous(), own[-1]
         modules += [linear, nn.Tanh()]
     return nn.Sequential(*modules[:-1])
 

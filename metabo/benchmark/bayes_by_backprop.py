@@ -31,9 +31,9 @@ from metabo.space import InputSpace
 from metabo.tasks import FunctionFamily
 from metabo.tasks.task import TaskBatch
 
-_CALIBRATION = 256  # training tasks that tell how much noise to expect
-_NOISES = torch.logspace(-2.5, 0.5, 31)  # model units
-_DRAWS = 100
+_CALIBRATION = 128  # training tasks that tell how much noise to expect
+_NOISES = torch.logspace(-2.5, 0.5, 16)  # model units
+_DRAWS = 64
 
 
 def evidence_loss(noise_sd: float, output: Tensor, y: Tensor) -> Tensor:
