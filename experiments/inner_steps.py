@@ -5,7 +5,7 @@
 The related work's page says that several inner steps need derivatives of as high an order. MAML
 differentiates through all steps, and its memory grows with them. Reptile's outer step is a sum of
 plain gradients, whatever the number of steps: nothing is differentiated twice. All runs of Reptile
-take as many gradients, 40,000 inner steps of 10 tasks; with one inner step it is joint training.
+take as many gradients, 20,000 inner steps of 10 tasks; with one inner step it is joint training.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class Settings:
 
     inner_steps: tuple[int, ...] = (1, 2, 5, 10, 20, 50)  # in meta-training
     evaluation_iterations: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128)
-    gradients: int = 40_000  # outer iterations times inner steps
+    gradients: int = 20_000  # outer iterations times inner steps
     support: int = 5
     test_curves: int = 50
     training_curves: int = 1000
-    seeds: int = 3
+    seeds: int = 2
     timed_tasks: int = 64
     repeats: int = 5
 

@@ -86,7 +86,15 @@ def adaptation(starts: Sequence[Start], prior: Prior, test: Curves, settings: Se
             for i, number in enumerate(steps):
                 predict = by_gradient(networks[name], number, size)
                 colour = colormaps["viridis_r"](0.1 + 0.9 * i / (len(steps) - 1))
-                _line(ax, test, curve, seen, predict, color=colour, label=f"{number} steps")
+                _line(
+                    ax,
+                    test,
+                    curve,
+                    seen,
+                    predict,
+                    color=colour,
+                    label=f"{number} step{'s' * (number != 1)}",
+                )
             _frame(ax, test, curve, seen, name)
         _line(row[-1], test, curve, seen, by_mixture(prior, test), color=COLOURS["metabo"])
         _frame(row[-1], test, curve, seen, "metabo (closed form)")
@@ -129,7 +137,7 @@ def cross_validated(errors: pd.DataFrame) -> Figure:
     ax = figure.subplots()
     for method, own in summarise(errors, "squared_error").groupby("method", sort=False):
         colour = COLOURS[str(method)]
-        ax.fill_between(own["n"], own["low"], own["high"], color=colour, alpha=0.15, lw=0)
+        ax.fill_between(own["n"], own["low"], own["high"], color=colour, alpha=0.1, lw=0)
         ax.plot(own["n"], own["mean"], "o-", ms=3, color=colour, label=method)
     ax.set(yscale="log", xlabel="support points", ylabel="mean squared error, other points")
     ax.set_xticks(sorted(errors["n"].unique()))
