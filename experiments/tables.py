@@ -97,8 +97,8 @@ def reptile_experiment(task: str, results: Path) -> str:
         f"\n\nOuter iterations, and their seconds with two trainings at a time: {took}. The whole "
         f"run took {meta['seconds']:.0f} s. One task at a time, "
         f"{meta['settings']['outer_iterations']} outer iterations of Reptile would take "
-        f"{slow / fast:.0f} times as long as metabo's (slices by turns on one core: {slow * 1e3:.0f} "
-        f"and {fast * 1e3:.1f} ms an outer iteration)."
+        f"{slow / fast:.0f} times as long as metabo's (slices by turns on one core: "
+        f"{slow * 1e3:.0f} and {fast * 1e3:.1f} ms an outer iteration)."
     )
 
 
