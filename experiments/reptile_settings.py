@@ -22,6 +22,9 @@ class Settings:
     tasks, and an inner step sees a batch of points. (Its code takes one task at a time, uses
     `inner_batch_size` as the number of passes and `meta_batch_size` as the number of points.) An
     inner loop is one pass over as many points as a curve has: 100 / 5 = 20 steps.
+
+    Raises:
+        ValueError: If the task is not known, or there are too few points for two folds.
     """
 
     task: str = "logistic"  # or "normal"
@@ -45,6 +48,16 @@ class Settings:
     timing_repeats: int = 5
     jobs: int = 2
     meta_train: MetaTrainSettings = field(default_factory=MetaTrainSettings)
+
+    def __post_init__(self) -> None:
+        if self.task not in FAMILIES:
+            raise ValueError(f"task must be one of {', '.join(FAMILIES)}; got {self.task!r}")
+        low, end = self.evaluation_range
+        if not 1 <= low < end <= self.sample_count // 2 + 1:
+            raise ValueError(
+                f"evaluation_range is {low} to {end}, the end left out: it begins at 1 or more, "
+                f"and a fold must be at most half of the {self.sample_count} points (sample_count)"
+            )
 
     @property
     def counts(self) -> range:

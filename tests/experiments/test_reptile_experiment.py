@@ -56,6 +56,15 @@ def test_defaults_are_those_of_the_related_code() -> None:
     assert {name: getattr(Settings(), name) for name in expected} == expected
 
 
+def test_settings_that_cannot_be_are_refused() -> None:
+    from reptile_settings import Settings
+
+    with pytest.raises(ValueError, match="task must be one of logistic, normal; got 'sine'"):
+        Settings(task="sine")
+    with pytest.raises(ValueError, match="at most half of the 15 points"):
+        Settings(sample_count=15)
+
+
 def test_one_task_at_a_time_leaves_the_same_weights() -> None:
     from related_loop import as_module, train
 
