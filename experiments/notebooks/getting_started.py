@@ -81,7 +81,7 @@ noise = torch.Generator().manual_seed(0)
 
 def measure(x: dict[str, float]) -> float:
     """What a laboratory would do."""
-    truth = curve.function(torch.tensor([[x["x0"]]], dtype=torch.float64))
+    truth = curve.function(torch.tensor([list(x.values())], dtype=torch.float64))
     return truth.item() + family.noise_sd * torch.randn((), generator=noise).item()
 
 
@@ -91,7 +91,7 @@ for _ in range(5):
     x = optimizer.ask()
     y = measure(x)
     optimizer.tell(x, y)
-    measured.append({"x": x["x0"], "response": y})
+    measured.append({**x, "response": y})
 measured = pd.DataFrame(measured, index=pd.RangeIndex(1, 6, name="evaluation"))
 measured.round(3)
 
@@ -105,9 +105,9 @@ ax = figure.subplots()
 ax.plot(x[:, 0], curve.function(x)[:, 0], "k:", label="truth")
 ax.plot(x[:, 0], posterior.mean[:, 0], label="after five evaluations")
 ax.fill_between(x[:, 0], low, high, alpha=0.2, lw=0)
-ax.plot(measured["x"], measured["response"], "ko")
+ax.plot(measured.iloc[:, 0], measured["response"], "ko")
 for number, row in measured.iterrows():
-    ax.annotate(f" {number}", (row["x"], row["response"]), va="top")
+    ax.annotate(f" {number}", (row.iloc[0], row["response"]), va="top")
 ax.axhline(3, color="grey", lw=1)
 ax.set(xlabel="dose", ylabel="response", title="The wanted response is 3; evaluations are numbered")
 ax.legend()
