@@ -39,7 +39,6 @@ import metabo
 from metabo.benchmark import plots
 from metabo.benchmark.cases import logistic_case
 from metabo.benchmark.report import summarise
-from metabo.benchmark.run import run_rows
 
 # %% [markdown]
 # ## Meta-train
@@ -71,8 +70,8 @@ plots.posterior_figure(prior, case.episodes[0], counts=(0, 1, 2, 3))
 # ## Optimise
 #
 # Maximising this curve would be trivial, it only ever rises. Say we want the dose at which the
-# response is 3: an objective tells the optimizer so. Nothing is fitted while it runs, so that
-# `ask` takes a fraction of a second.
+# response is 3: an objective tells the optimizer so, and candidates say which doses can be given.
+# Nothing is fitted while it runs, so that `ask` takes a fraction of a second.
 
 # %%
 curve = next(t for t in family.tasks(20, 1, seed=1_000_000) if 4 < t.parameters["L"] < 8)
@@ -85,7 +84,10 @@ def measure(x: dict[str, float]) -> float:
     return truth.item() + family.noise_sd * torch.randn((), generator=noise).item()
 
 
-optimizer = metabo.Optimizer(prior, seed=0, objective=lambda y, x: -(y - 3).abs().squeeze(-1))
+doses = torch.linspace(-4, 4, 801, dtype=torch.float64)[:, None]  # in steps of 0.01
+optimizer = metabo.Optimizer(
+    prior, seed=0, candidates=doses, objective=lambda y, x: -(y - 3).abs().squeeze(-1)
+)
 measured = []
 for _ in range(5):
     x = optimizer.ask()
@@ -100,17 +102,20 @@ x = torch.linspace(-4, 4, 200, dtype=torch.float64)[:, None]
 posterior = optimizer.model.posterior(x)
 low, high = posterior.quantile(torch.tensor([0.05, 0.95], dtype=torch.float64)).squeeze(-1)
 
-figure = Figure(figsize=(7, 4), layout="constrained")
-ax = figure.subplots()
-ax.plot(x[:, 0], curve.function(x)[:, 0], "k:", label="truth")
-ax.plot(x[:, 0], posterior.mean[:, 0], label="after five evaluations")
-ax.fill_between(x[:, 0], low, high, alpha=0.2, lw=0)
-ax.plot(measured.iloc[:, 0], measured["response"], "ko")
-for number, row in measured.iterrows():
-    ax.annotate(f" {number}", (row.iloc[0], row["response"]), va="top")
-ax.axhline(3, color="grey", lw=1)
-ax.set(xlabel="dose", ylabel="response", title="The wanted response is 3; evaluations are numbered")
-ax.legend()
+figure = Figure(figsize=(10, 4), layout="constrained")
+left, right = figure.subplots(1, 2)
+for ax in (left, right):
+    ax.plot(x[:, 0], curve.function(x)[:, 0], "k:", label="truth")
+    ax.plot(x[:, 0], posterior.mean[:, 0], label="after five evaluations")
+    ax.fill_between(x[:, 0], low, high, alpha=0.2, lw=0)
+    ax.plot(measured.iloc[:, 0], measured["response"], "ko", ms=4, label="measured")
+    ax.axhline(3, color="grey", lw=1)
+    ax.set(xlabel="dose", ylabel="response")
+for number, (dose, response) in measured.iterrows():
+    right.annotate(number, (dose, response), (-3, 7), textcoords="offset points")
+(first, low), (last, high) = measured.min(), measured.max()
+right.set(xlim=(first - 0.1, last + 0.1), ylim=(low - 0.5, high + 0.5), title="the same, nearer")
+left.legend()
 figure
 
 # %% [markdown]
@@ -121,12 +126,12 @@ figure
 # anything can be on average.
 
 # %%
-errors = run_rows(case.few_shot_cells(prior, seed=0), label="predicting", jobs=1)
+errors = pd.DataFrame([row for cell in case.few_shot_cells(prior, seed=0) for row in cell()])
 accuracy = summarise(errors, "squared_error")
 plots.curves_figure(accuracy, log=True, label="mean squared error")
 
 # %%
-regrets = run_rows(case.search_cells(prior, seeds=[0]), label="optimising", jobs=1)
+regrets = pd.DataFrame([row for cell in case.search_cells(prior, seeds=[0]) for row in cell()])
 plots.curves_figure(summarise(regrets, "regret"), label="regret (share of the range)")
 
 # %%
