@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo bench test lint docs format clean
+.PHONY: demo bench test lint docs notebooks format clean
 
 demo: .venv/.demo
 	$(BIN)/metabo demo
@@ -33,8 +33,12 @@ format: .venv/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Executed, with their outputs, in runs/notebooks/.
+notebooks: .venv/.notebooks
+	$(BIN)/python experiments/build_notebooks.py
+
 # A stamp per set of optional packages: installing is repeated when what is wanted has changed.
-.venv/.demo .venv/.bench .venv/.dev: .venv/.%: pyproject.toml constraints.txt
+.venv/.demo .venv/.bench .venv/.notebooks .venv/.dev: .venv/.%: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --progress-bar on -c constraints.txt -e ".[$*]"
 	touch $@

@@ -83,8 +83,8 @@ class Constraint:
     def _standard(self, end: float, prediction: Prediction) -> Tensor:
         """An end of the range in standard deviations from the means, `C x N`."""
         end = -end if self.prior.minimize else end
-        end = (end - self.prior.output_offset) / self.prior.output_scale
-        return (end - prediction.means) / prediction.variances.sqrt()
+        bound = self.prior.to_model(prediction.means.new_tensor(end))
+        return (bound - prediction.means) / prediction.variances.sqrt()
 
 
 class LogFeasibleImprovement(AcquisitionFunction):

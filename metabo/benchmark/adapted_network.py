@@ -79,14 +79,26 @@ class AdaptedNetwork:
         return self._errors[n]
 
     def _adapted(self, X: Tensor, Y: Tensor, query: Tensor) -> Tensor:
-        """The outputs, `T x q`, of the network adapted to each of T tasks."""
-        start = [layer.detach() for layer in self.network.layers]
-        layers = [layer.expand(len(X), *layer.shape) for layer in start]
-        if X.shape[1] > 0:
-            steps = self.settings.inner_steps
-            x = X.to(start[0]).expand(steps, *X.shape)
-            y = Y.to(start[0]).expand(steps, *Y.shape)
-            step_size = self.settings.inner_step_size
-            layers = adapt_layers(start, self.network.activation, x, y, step_size).layers
-        output = stacked_output(layers, query.to(start[0]), self.network.activation)
-        return output.squeeze(-1).double()
+        steps, step_size = self.settings.inner_steps, self.settings.inner_step_size
+        return adapted_outputs(self.network, X, Y, query, steps=steps, step_size=step_size)
+
+
+def adapted_outputs(
+    network: MLP, X: Tensor, Y: Tensor, query: Tensor, *, steps: int, step_size: float
+) -> Tensor:
+    """The outputs, `T x q`, of a network adapted to each of T tasks.
+
+    Args:
+        network: Where every task starts from.
+        X: `T x n x e`, encoded; all n observations are used in every step. n may be 0.
+        Y: `T x n`, in model units.
+        query: `T x q x e`, encoded.
+        steps: How many steps of SGD; may be 0.
+        step_size: Their size.
+    """
+    start = [layer.detach() for layer in network.layers]
+    layers = [layer.expand(len(X), *layer.shape) for layer in start]
+    if X.shape[1] > 0 and steps > 0:
+        x, y = X.to(start[0]).expand(steps, *X.shape), Y.to(start[0]).expand(steps, *Y.shape)
+        layers = adapt_layers(start, network.activation, x, y, step_size).layers
+    return stacked_output(layers, query.to(start[0]), network.activation).squeeze(-1).double()

@@ -97,3 +97,20 @@ def markdown(summary: pd.DataFrame, counts: Sequence[int] | None = None) -> str:
         ]
         lines.append(f"| {problem} | {method} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def markdown_by_count(summary: pd.DataFrame) -> str:
+    """A table for a document: a row for each n, means and 95% intervals of all methods.
+
+    Args:
+        summary: From `summarise`, of one problem and measure.
+    """
+    methods = summary["method"].unique()
+    cells = {
+        (row.n, row.method): f"{row.mean:.3g} ({row.low:.3g} to {row.high:.3g})"
+        for row in summary.itertuples()
+    }
+    lines = [f"| n | {' | '.join(methods)} |", "|---:|" + "---:|" * len(methods)]
+    for n in sorted(summary["n"].unique()):
+        lines.append(f"| {n} | " + " | ".join(cells.get((n, m), "") for m in methods) + " |")
+    return "\n".join(lines)

@@ -49,7 +49,8 @@ def _picture(heights: list[float], all_heights: dict[str, list[float]]) -> str:
 
 def describe(prior: Prior) -> dict[str, Any]:
     """What is known of a Prior, JSON-able; numbers in the user's units."""
-    provenance, scale = prior.provenance, prior.output_scale
+    provenance, middle = prior.provenance, prior.to_user(prior.mixture.means.new_zeros(()))
+    scale = float((-prior.log_slope(middle)).exp())  # what a model unit is there
     chosen = provenance.get("chosen", {})
     weights = prior.mixture.log_weights.exp()
     sign = -1.0 if prior.minimize else 1.0
@@ -63,12 +64,13 @@ def describe(prior: Prior) -> dict[str, Any]:
         "space": prior.space.to_json(),
         "minimize": prior.minimize,
         "expected": {name: heights.tolist() for name, heights in expected.items()},
-        "left_out": _left_out(provenance, scale),
-        "output_mean": sign * prior.output_offset,
+        "left_out": _left_out(provenance),
+        "output_mean": sign * float(middle),
         "output_sd": scale,
         "components": int((~prior.mixture.is_broad).sum()),
         "broad_share": float(weights[prior.mixture.is_broad].sum()),
         "levels": chosen.get("levels"),
+        "warp": chosen.get("warp"),
         "noise_sd": scale * chosen["noise_sd"] if "noise_sd" in chosen else None,
         "remainder_sd": scale * chosen["remainder_sd"] if "remainder_sd" in chosen else None,
         "evidence": chosen.get("evidence", {}),
@@ -79,7 +81,7 @@ def describe(prior: Prior) -> dict[str, Any]:
     }
 
 
-def _left_out(provenance: dict[str, Any], scale: float) -> dict[str, float] | None:
+def _left_out(provenance: dict[str, Any]) -> dict[str, float] | None:
     """How well observations of left-out tasks were predicted, None where it is not known.
 
     The error is the standard deviation of the normal distribution with the same mean log density.
@@ -89,7 +91,7 @@ def _left_out(provenance: dict[str, Any], scale: float) -> dict[str, float] | No
     points = (provenance.get("table") or {}).get("left_out_points")
     if evidence is None or not points:
         return None
-    log_density = evidence / points - math.log(scale)
+    log_density = evidence / points
     error = math.exp(-log_density - 0.5) / math.sqrt(2 * math.pi)
     return {"points": points, "log_density": log_density, "error": error}
 
@@ -120,6 +122,7 @@ def summary_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
         "noise (sd)": facts["noise_sd"],
         "what tasks do not share (sd)": facts["remainder_sd"],
         "tasks have levels of their own": facts["levels"],
+        "outputs are warped": facts["warp"] is not None,
         "components": facts["components"],
         "share that is broad": facts["broad_share"],
         "seed": facts["seed"],

@@ -30,8 +30,9 @@ def task_loss(network: nn.Module, loss: Loss = mean_squared_error) -> TaskLoss:
     """One task's loss as a function of the weights, in the order of `network.parameters()`.
 
     Args:
-        network: Maps `b x e` to `b x 1`. It must not draw random numbers or change its buffers
-            when called (dropout, batch normalisation): `vmap` would raise.
+        network: Maps `b x e` to `b x 1`. It must not change its buffers when called (batch
+            normalisation): `vmap` would raise. What it draws (dropout, random weights) is drawn
+            for each task on its own, from PyTorch's global generator: seed that yourself.
         loss: Differentiable.
     """
     names = [name for name, _ in network.named_parameters()]
@@ -93,5 +94,5 @@ def adapt_weights(
         return descend(loss, start, x, y, step_size)
 
     with torch.no_grad():
-        layers, losses = vmap(adapt_one, in_dims=1, out_dims=(0, 1))(X, Y)
+        layers, losses = vmap(adapt_one, in_dims=1, out_dims=(0, 1), randomness="different")(X, Y)
     return Adapted(layers, losses)

@@ -44,7 +44,7 @@ class HeadSettings:
     """
 
     em: EMSettings = field(default_factory=EMSettings)
-    num_components: tuple[int, ...] = (1, 4, 32)
+    num_components: tuple[int, ...] = (1, 4, 64)
     points: int = 8
     points_per_task: int = 100
 

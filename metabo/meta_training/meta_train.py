@@ -60,7 +60,7 @@ class MetaTrainSettings:
         heads: The mixture.
     """
 
-    num_tasks: int = 3000
+    num_tasks: int = 4000
     points_per_task: int = 40
     table_points_per_task: int = 1000
     features: FeatureSettings = field(default_factory=FeatureSettings)

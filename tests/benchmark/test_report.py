@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from metabo.benchmark.metrics import bootstrap_interval
-from metabo.benchmark.report import gap_closed_by, summarise, table
+from metabo.benchmark.report import gap_closed_by, markdown_by_count, summarise, table
 
 ERRORS = {
     ("vanilla GP", 1): [4.0, 8.0, 6.0],
@@ -47,3 +47,19 @@ def test_table_has_a_row_for_each_method() -> None:
     assert lines[1] == ["(mean", "of", "3", "runs)"]
     assert lines[2] == ["n", "observations", "1", "5"]
     assert lines[-2] == ["metabo", "4", "1"]
+
+
+def test_by_count_has_a_row_for_each_n_with_intervals() -> None:
+    summary = pd.DataFrame(
+        [
+            {"n": 2, "method": "a", "mean": 0.51, "low": 0.4, "high": 0.6},
+            {"n": 1, "method": "a", "mean": 1.0, "low": 0.9, "high": 1.1},
+            {"n": 2, "method": "b", "mean": 0.25, "low": 0.125, "high": 0.5},
+        ]
+    )
+    assert markdown_by_count(summary).splitlines() == [
+        "| n | a | b |",
+        "|---:|---:|---:|",
+        "| 1 | 1 (0.9 to 1.1) |  |",
+        "| 2 | 0.51 (0.4 to 0.6) | 0.25 (0.125 to 0.5) |",
+    ]

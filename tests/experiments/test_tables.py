@@ -34,3 +34,27 @@ def test_tables_are_made_from_rows(tmp_path: Path) -> None:
     assert "| problem | method | n = 1 | n = 15 |" in lines
     assert "| p | random | 1 | 0.75 |" in lines
     assert "| p | metabo | 0.625 |  |" in lines
+
+
+def test_the_related_experiment_is_compared_curve_by_curve(tmp_path: Path) -> None:
+    """Errors that differ by a constant have an interval of no width, whatever the curves."""
+    behind = {"Reptile": 0.0, "joint pre-training": 0.5, "random initialisation": 2.0}
+    rows = [
+        {"problem": "p", "task": t, "method": m, "n": n, "squared_error": 10 * t + more + 4 / n}
+        for m, more in behind.items()
+        for n in (1, 2)
+        for t in range(8)
+    ]
+    folder = tmp_path / "reptile_experiment_logistic"
+    folder.mkdir()
+    pd.DataFrame(rows).to_csv(folder / "rows.csv", index=False)
+    training = {"method": ["Reptile"], "outer_iterations": [100], "seconds": [2.0]}
+    pd.DataFrame(training).to_csv(folder / "training.csv", index=False)
+    timing = {"loop": ["one task at a time", "metabo"], "seconds_a_step": [0.1, 0.004]}
+    pd.DataFrame(timing).to_csv(folder / "timing.csv", index=False)
+    (folder / "meta.json").write_text('{"seconds": 9, "settings": {"outer_iterations": 100}}')
+    table = SCRIPT["TABLES"]["reptile_experiment_logistic"](tmp_path)
+    last = table.splitlines()[8].split("|")
+    assert [cell.split(" (")[0].strip() for cell in last[1:5]] == ["2", "2", "0.5", "2"]
+    assert "95% interval 0.5 to 0.5" in last[3]
+    assert "25 times as long" in table

@@ -81,3 +81,25 @@ def test_reptile_trains_a_module_of_the_user():
 
     assert isinstance(trained, nn.Sequential)
     assert mean_loss(trained) < 0.7 * mean_loss(network)
+
+
+def test_a_network_may_draw_random_numbers_each_task_its_own():
+    """One step on (w + s e - y)^2 ends at w - 2 a (w + s e - y): mean and deviation are known."""
+
+    class Noisy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.tensor(3.0, dtype=torch.float64))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.weight + 0.5 * torch.randn_like(x[:1]) + 0 * x
+
+    X = torch.zeros(1, 4000, 1, 1, dtype=torch.float64)
+    network = Noisy()
+    learner = choose_learner(network)
+    torch.manual_seed(0)
+    (weights,) = learner.adapt([network.weight.detach()], X, X[..., 0] + 1.0, 0.1).layers
+    torch.testing.assert_close(
+        weights.mean(), torch.tensor(3 - 0.2 * 2.0).double(), atol=0.01, rtol=0
+    )
+    torch.testing.assert_close(weights.std(), torch.tensor(0.1).double(), rtol=0.05, atol=0)
