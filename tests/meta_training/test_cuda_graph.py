@@ -30,6 +30,15 @@ def test_the_graph_gives_what_the_cpu_gives_at_every_call(activation):
             torch.testing.assert_close(ours.cpu(), theirs, rtol=1e-4, atol=1e-5)
 
 
+def test_inference_mode_at_the_first_call_does_not_bind_later_ones():
+    weights = [w.detach().cuda() for w in MLP(1, (7,)).layers]
+    X = torch.rand(3, 2, 5, 1, device="cuda")
+    with torch.inference_mode():
+        first = adapt_by_graph(weights, "tanh", X, X.squeeze(-1), 0.05)
+    again = adapt_by_graph(weights, "tanh", X, X.squeeze(-1), 0.05)
+    torch.testing.assert_close(again.losses, first.losses)
+
+
 def test_an_outer_step_does_not_wait_for_the_device():
     X = torch.rand(10, 8, 1)
     batch = TaskBatch(X, torch.sin(4 * X.squeeze(-1)), torch.full((10,), 8))
