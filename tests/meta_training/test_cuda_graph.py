@@ -16,8 +16,9 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a C
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu", "silu", "sigmoid"])
-def test_the_graph_gives_what_the_cpu_gives_at_every_call(activation):
-    network = MLP(1, (16, 16), activation, generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("hidden", [(16, 16), (16, 48)])  # small and large products with a vector
+def test_the_graph_gives_what_the_cpu_gives_at_every_call(activation, hidden):
+    network = MLP(1, hidden, activation, generator=torch.Generator().manual_seed(0))
     weights = [w.detach() for w in network.layers]
     for seed in range(3):
         generator = torch.Generator().manual_seed(seed)
