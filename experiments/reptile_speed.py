@@ -1,6 +1,6 @@
 """How fast is Reptile's inner loop, beside other ways to run it?
 
-    python experiments/reptile_speed.py [--smoke] [--seed 0] [--out DIR] [--threads N]
+    python experiments/reptile_speed.py [--smoke] [--seed 0] [--out DIR] [--at-most N]
 
 The alternatives take turns within one process, since the noise from run to run is large; it is tied
 to as many cores as it has threads. JAX and C++ are compared with where they are installed. On one
@@ -9,7 +9,7 @@ it is the one on the wall. Memory is the peak of one call in a fresh process, be
 process held before.
 
 Each problem's rows are written at once; a run goes on after the problems that `rows.csv` has.
-`--threads` takes only the problems with so many, for several need a machine that is idle.
+`--at-most` ends a run after so many problems; each wants a machine that is otherwise idle.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ import pandas as pd
 import torch
 import typer
 from inner_loop_alternatives import IMPLEMENTATIONS
+from inner_loop_figure import draw
 from inner_loop_ratios import ratios
 from inner_loop_timing import Problem, peak_mib, speeds
-from matplotlib.figure import Figure
 
 from metabo.benchmark import plots
 from metabo.benchmark.record import write_meta, write_table
@@ -94,30 +94,7 @@ def rows_of(problem: Problem, settings: Settings) -> pd.DataFrame:
     return rows[COLUMNS]
 
 
-def draw(rows: pd.DataFrame) -> Figure:
-    """Speed against T, a line an implementation, a panel a width and place."""
-    panels = list(rows.groupby(["device", "threads", "width"]))
-    figure = Figure(figsize=(4.2 * len(panels), 4.2), layout="constrained")
-    all_axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
-    lines = {}
-    for axes, ((device, threads, width), panel) in zip(all_axes, panels, strict=True):
-        for i, name in enumerate(IMPLEMENTATIONS):
-            own = panel[panel["implementation"] == name]
-            if not own.empty:
-                medians = own.groupby("num_tasks")["steps_per_second"].median()
-                style = (
-                    {"lw": 2.5, "color": "black"} if name == "written_out" else {"color": f"C{i}"}
-                )
-                lines[name] = axes.loglog(medians.index, medians, "o-", ms=4, **style)[0]
-        threads = "one thread" if threads == 1 else f"{threads} threads"
-        axes.set(title=f"{device}, {threads}, width {width}", xlabel="tasks at once, T")
-        axes.grid(alpha=0.3)
-    all_axes[0].set_ylabel("tasks x inner steps a second")
-    figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=4)
-    return figure
-
-
-def main(smoke: bool = False, seed: int = 0, out: Path = OUT, threads: int | None = None) -> None:
+def main(smoke: bool = False, seed: int = 0, out: Path = OUT, at_most: int = 1000) -> None:
     """Measure every problem; write rows.csv, ratios.csv, meta.json and a figure."""
     settings, before = SMOKE if smoke else Settings(), 0.0
     rows, done = pd.DataFrame(columns=COLUMNS), set()
@@ -132,11 +109,11 @@ def main(smoke: bool = False, seed: int = 0, out: Path = OUT, threads: int | Non
         settings.places, settings.widths, settings.num_tasks
     ):
         absent = device == "cuda" and not torch.cuda.is_available()
-        if absent or width not in widths or threads not in (None, cores):
+        if absent or width not in widths or (num_tasks, width, cores, device) in done:
             continue
-        if (num_tasks, width, cores, device) in done:
-            continue
-        started = time.perf_counter()
+        if at_most == 0:
+            break
+        started, at_most = time.perf_counter(), at_most - 1
         own = rows_of(Problem(num_tasks, width, device, cores, seed), settings)
         rows = own if rows.empty else pd.concat([rows, own])
         before += time.perf_counter() - started

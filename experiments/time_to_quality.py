@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
@@ -53,16 +55,15 @@ class Settings:
     episodes: int = 200  # unseen curves to predict
     counts: tuple[int, ...] = (AT,)  # from so many observations
     seeds: int = 1
-    jobs: int = 1  # processes that predict
 
 
-SMOKE = Settings(shares=(0.01, 0.02), num_tasks=60, episodes=2, counts=(8,), seeds=1, jobs=1)
+SMOKE = Settings(shares=(0.01, 0.02), num_tasks=60, episodes=2, counts=(8,))
 
 
 def errors(method: Predictor, episodes: list[Episode], settings: Settings) -> pd.Series:
     """The mean squared error on unseen curves, by n."""
     cells = [partial(few_shot, "logistic", method, e, settings.counts, seed=0) for e in episodes]
-    return run_rows(cells, label=method.name, jobs=settings.jobs).groupby("n").squared_error.mean()
+    return run_rows(cells, label=method.name, jobs=1).groupby("n").squared_error.mean()
 
 
 def shortened(features: FeatureSettings, share: float) -> FeatureSettings:
@@ -74,12 +75,11 @@ def shortened(features: FeatureSettings, share: float) -> FeatureSettings:
     return replace(features, reptile=loop, refine=refine)
 
 
-def run_seed(settings: Settings, seed: int) -> pd.DataFrame:
-    """Every method with every share of the steps."""
+def run_seed(settings: Settings, seed: int) -> Iterator[pd.DataFrame]:
+    """Every method with every share of the steps, a table each."""
     family, case = LogisticFamily(), logistic_case(settings.episodes, 0, seed=seed)
     episodes = list(case.episodes)
     exact = errors(Exact(family), episodes, settings)
-    tables = []
     for name, features in METHODS.items():
         for share in settings.shares:
             own = MetaTrainSettings(settings.num_tasks, features=shortened(features, share))
@@ -88,8 +88,7 @@ def run_seed(settings: Settings, seed: int) -> pd.DataFrame:
             seconds = time.process_time() - started
             found = errors(Metabo(prior, f"{name}, {share:g}"), episodes, settings)
             table = pd.DataFrame({"mse": found, "exact_mse": exact, "ratio": found / exact})
-            tables.append(table.assign(method=name, share=share, seconds=seconds, seed=seed))
-    return pd.concat(tables).reset_index()
+            yield table.assign(method=name, share=share, seconds=seconds, seed=seed).reset_index()
 
 
 def figure_of(means: pd.DataFrame) -> Figure:
@@ -109,10 +108,12 @@ def main(smoke: bool = False, seed: int = 0, out: Path = OUT) -> None:
     started = time.perf_counter()
     torch.set_num_threads(1)
     settings = SMOKE if smoke else Settings()
-    rows = pd.concat([run_seed(settings, seed + i) for i in range(settings.seeds)])
-    write_table(rows, out / "rows.csv")
-    seconds = time.perf_counter() - started
-    write_meta(out / "meta.json", settings=asdict(settings) | {"seed": seed}, seconds=seconds)
+    rows = pd.DataFrame()
+    for table in chain.from_iterable(run_seed(settings, seed + i) for i in range(settings.seeds)):
+        rows = pd.concat([rows, table])
+        write_table(rows, out / "rows.csv")
+    used, seconds = asdict(settings) | {"seed": seed}, time.perf_counter() - started
+    write_meta(out / "meta.json", settings=used, seconds=seconds)
     means = rows[rows["n"] == AT].groupby(["method", "share"], sort=False).mean(numeric_only=True)
     plots.save(figure_of(means), out / "time_to_quality.svg")
     for method, own in means.groupby("method", sort=False):
