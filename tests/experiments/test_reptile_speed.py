@@ -77,6 +77,8 @@ def test_a_ratio_is_against_the_faster_form_and_within_a_repeat(
     many = rows.assign(num_tasks=4096, peak_mib=90.0)
     found = ratios(pd.concat([rows, many])).set_index("what")
     assert found["measured"]["T = 512, over the best JAX form"] == 2.5
+    assert found["lowest"]["T = 512, over the best JAX form"] == 1.5
+    assert found["highest"]["T = 512, over the best JAX form"] == 4
     assert found["met"]["T = 512, over the best JAX form"]
     assert found["measured"]["memory, width 32, T = 4096 over T = 512"] == 9
     assert not found["met"]["memory, width 32, T = 4096 over T = 512"]
