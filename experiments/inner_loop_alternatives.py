@@ -16,6 +16,7 @@ from fused_inner_loop import COMPILER, cpp
 from torch import Tensor, nn
 
 from metabo.meta_training.autograd_loop import adapt_weights, task_loss
+from metabo.meta_training.cuda_graph import adapt_by_graph
 from metabo.meta_training.inner_loop import adapt_layers
 from metabo.network import MLP, stacked_output
 
@@ -26,6 +27,25 @@ STEP_SIZE = 0.02
 def written_out(network: MLP, X: Tensor, Y: Tensor) -> Run:
     """Ours: stacked, the backward pass by hand, buffers reused, in chunks."""
     return lambda: adapt_layers(list(network.layers), "tanh", X, Y, STEP_SIZE).layers
+
+
+def written_out_on_one_thread(network: MLP, X: Tensor, Y: Tensor) -> Run:
+    """Ours where there are more threads, on one of them."""
+    ours, threads = written_out(network, X, Y), torch.get_num_threads()
+
+    def run() -> list[Tensor]:
+        torch.set_num_threads(1)
+        try:
+            return ours()
+        finally:
+            torch.set_num_threads(threads)
+
+    return run
+
+
+def cuda_graph(network: MLP, X: Tensor, Y: Tensor) -> Run:
+    """Ours on a GPU: the same, captured once and replayed."""
+    return lambda: adapt_by_graph(list(network.layers), "tanh", X, Y, STEP_SIZE).layers
 
 
 def vmap_grad(network: MLP, X: Tensor, Y: Tensor) -> Run:
@@ -132,7 +152,15 @@ def _jax_scan(step: Any, network: MLP, X: Tensor, Y: Tensor) -> Run:
 
 
 IMPLEMENTATIONS: dict[str, Callable[[MLP, Tensor, Tensor], Run]] = {
-    f.__name__: f for f in (written_out, stacked_autograd, vmap_grad, one_at_a_time)
+    f.__name__: f
+    for f in (
+        written_out,
+        written_out_on_one_thread,
+        cuda_graph,
+        stacked_autograd,
+        vmap_grad,
+        one_at_a_time,
+    )
 }
 if COMPILER:
     IMPLEMENTATIONS |= {"cpp": partial(cpp, step_size=STEP_SIZE)}

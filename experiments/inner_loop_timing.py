@@ -15,7 +15,7 @@ from inner_loop_alternatives import IMPLEMENTATIONS, Run
 
 from metabo.network import MLP
 
-_LONG = 30.0  # seconds of a turn, beyond which two turns must do
+_LONG = 4.0  # seconds of a call, beyond which two turns must do
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,11 @@ def _tie(threads: int) -> None:
 def speeds(problem: Problem, names: list[str], repeats: int, seconds: float) -> list[list[float]]:
     """Tasks x inner steps a second, of each implementation in each repeat of so many seconds."""
     runs = [problem.prepare(name) for name in names]
-    for run in runs:
-        run()  # the first call compiles
-    once = [_seconds(problem, run, 1) for run in runs]
-    calls = [max(1, round(seconds / one)) for one in once]
-    if sum(once) > _LONG:
-        repeats = 2
+    first = [_seconds(problem, run, 1) for run in runs]  # this call compiles, in a few seconds
+    once = [t if t > _LONG else _seconds(problem, r, 1) for t, r in zip(first, runs, strict=True)]
+    calls = [max(1, round(seconds / t)) for t in once]
+    if max(once) > _LONG:
+        repeats = min(repeats, 2)
     turns = [
         [n / _seconds(problem, run, n) for run, n in zip(runs, calls, strict=True)]
         for _ in range(repeats)
@@ -65,21 +64,25 @@ def speeds(problem: Problem, names: list[str], repeats: int, seconds: float) -> 
 
 
 def _seconds(problem: Problem, run: Run, calls: int) -> float:
-    wait = torch.cuda.synchronize if problem.device == "cuda" else (lambda: None)
+    cuda = problem.device == "cuda"
+    clock = time.perf_counter if cuda or problem.threads > 1 else time.process_time
+    wait = torch.cuda.synchronize if cuda else (lambda: None)
     wait()
-    started = time.perf_counter()
+    started = clock()
     for _ in range(calls):
         run()
     wait()
-    return time.perf_counter() - started
+    return clock() - started
 
 
 def peak_mib(problem: Problem, name: str) -> float:
     """The peak of one call beyond what the process held before."""
     replace(problem, num_tasks=1).prepare(name)()  # what libraries load at their first call
     if problem.device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        held = torch.cuda.memory_allocated()
         problem.prepare(name)()
-        return torch.cuda.max_memory_allocated() / 2**20
+        return (torch.cuda.max_memory_allocated() - held) / 2**20
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
     before = _high_water_mib()
     problem.prepare(name)()

@@ -55,6 +55,8 @@ def _capture(
     dtype: torch.dtype,
     device: torch.device,
 ) -> _Graph:
-    inputs = [torch.zeros(shape, dtype=dtype, device=device) for shape in shapes]
-    with torch.cuda.device(device):
+    # Not in inference mode, whatever the caller's: the graph's inputs, and PyTorch's own tensors
+    # made at the first capture of a process, could never be written to again outside of it.
+    with torch.inference_mode(False), torch.no_grad(), torch.cuda.device(device):
+        inputs = [torch.zeros(shape, dtype=dtype, device=device) for shape in shapes]
         return _Graph(inputs, activation, step_size)

@@ -76,7 +76,9 @@ def from_first(found: Found) -> Found:
     if num_ranks() == 1:
         return found
     box = [found]
-    dist.broadcast_object_list(box)
+    # NCCL moves it by way of a GPU, the current one if not told: then all ranks would share it.
+    device = local_device() if dist.get_backend() == "nccl" else None
+    dist.broadcast_object_list(box, device=device)
     return box[0]
 
 

@@ -29,6 +29,10 @@ def test_smoke(tmp_path: Path) -> None:
     assert (rows["steps_per_second"] > 0).all()
     assert (rows.groupby("implementation").size() == 2).all()
     assert json.loads((tmp_path / "meta.json").read_text())["settings"]["repeats"] == 2
+    ratios = pd.read_csv(tmp_path / "ratios.csv").set_index("what")["measured"]
+    by_name = rows.pivot(index="repeat", columns="implementation", values="steps_per_second")
+    expected = (by_name["written_out"] / by_name["one_at_a_time"]).median()
+    assert ratios["T = 10, over one task at a time"] == pytest.approx(expected, rel=1e-4)
     assert (tmp_path / "speed.svg").stat().st_size > 1000
 
 
@@ -46,3 +50,37 @@ def test_the_fused_loop_gives_what_ours_gives(monkeypatch: pytest.MonkeyPatch) -
     expected = adapt(network, X, Y, 0.02).layers
     for ours, theirs in zip(expected, cpp(network, X, Y, 0.02)(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_a_ratio_is_against_the_faster_form_and_within_a_repeat(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(EXPERIMENTS))
+    from inner_loop_ratios import ratios
+
+    speeds = {
+        "written_out": [3.0, 8.0, 5.0],
+        "jax_autograd": [1, 1, 1],
+        "jax_written_out": [2, 2, 2],
+    }
+    rows = pd.DataFrame(
+        [
+            (name, 512, 32, 1, "cpu", repeat, speed, 10.0)
+            for name, values in speeds.items()
+            for repeat, speed in enumerate(values)
+        ],
+        columns=[
+            *("implementation", "num_tasks", "width", "threads", "device"),
+            *("repeat", "steps_per_second", "peak_mib"),
+        ],
+    )
+    many = rows.assign(num_tasks=4096, peak_mib=90.0)
+    found = ratios(pd.concat([rows, many])).set_index("what")
+    assert found["measured"]["T = 512, over the best JAX form"] == 2.5
+    assert found["lowest"]["T = 512, over the best JAX form"] == 1.5
+    assert found["highest"]["T = 512, over the best JAX form"] == 4
+    assert found["met"]["T = 512, over the best JAX form"]
+    assert found["measured"]["memory, width 32, T = 4096 over T = 512"] == 9
+    assert not found["met"]["memory, width 32, T = 4096 over T = 512"]
+    assert found["met"]["MiB, width 32, T = 4096"]
+    assert len(found) == 4  # nothing is claimed of what was not measured

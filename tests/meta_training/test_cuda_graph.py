@@ -16,8 +16,9 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a C
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu", "silu", "sigmoid"])
-def test_the_graph_gives_what_the_cpu_gives_at_every_call(activation):
-    network = MLP(1, (16, 16), activation, generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("hidden", [(16, 16), (16, 48)])  # small and large products with a vector
+def test_the_graph_gives_what_the_cpu_gives_at_every_call(activation, hidden):
+    network = MLP(1, hidden, activation, generator=torch.Generator().manual_seed(0))
     weights = [w.detach() for w in network.layers]
     for seed in range(3):
         generator = torch.Generator().manual_seed(seed)
@@ -28,6 +29,15 @@ def test_the_graph_gives_what_the_cpu_gives_at_every_call(activation):
         torch.testing.assert_close(cuda.losses.cpu(), cpu.losses, rtol=1e-4, atol=1e-5)
         for ours, theirs in zip(cuda.layers, cpu.layers, strict=True):
             torch.testing.assert_close(ours.cpu(), theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_inference_mode_at_the_first_call_does_not_bind_later_ones():
+    weights = [w.detach().cuda() for w in MLP(1, (7,)).layers]
+    X = torch.rand(3, 2, 5, 1, device="cuda")
+    with torch.inference_mode():
+        first = adapt_by_graph(weights, "tanh", X, X.squeeze(-1), 0.05)
+    again = adapt_by_graph(weights, "tanh", X, X.squeeze(-1), 0.05)
+    torch.testing.assert_close(again.losses, first.losses)
 
 
 def test_an_outer_step_does_not_wait_for_the_device():

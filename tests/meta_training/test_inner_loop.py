@@ -62,7 +62,7 @@ def test_one_step_is_one_step_of_sgd(activation):
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("hidden", [(7,), (16, 5), (8, 8, 8, 8)])
+@pytest.mark.parametrize("hidden", [(7,), (16, 5), (8, 8, 8, 8), (5, 120)])
 @pytest.mark.parametrize("inputs", [1, 3])
 def test_any_depth_width_and_input_dimension(activation, hidden, inputs):
     network = MLP(inputs, hidden, activation, generator=torch.Generator().manual_seed(0)).double()
