@@ -98,6 +98,9 @@ def experiment(
         seeds: Annotated[
             int | None, typer.Option(min=1, help="How many seeds; default: as the size has it.")
         ] = None,
+        evaluations: Annotated[
+            int | None, typer.Option(min=1, help="How many for each search; default: likewise.")
+        ] = None,
         out: Annotated[Path, typer.Option(help="The folder for results.")] = out,
         work: Annotated[
             Path | None,
@@ -113,7 +116,12 @@ def experiment(
         size = full.smoke() if smoke else quick if reduced else full
         own_jobs = None if cluster else min(jobs, 1) if smoke else jobs
         contest = replace(size.contest, jobs=own_jobs)
-        size = replace(size, seeds=seeds or size.seeds, contest=contest)
+        size = replace(
+            size,
+            seeds=seeds or size.seeds,
+            evaluations=evaluations or size.evaluations,
+            contest=contest,
+        )
         work = work or Path("runs") / out.name
         with on_cluster(cluster):
             _run(setups, size, seed, out, work, title, retry)
