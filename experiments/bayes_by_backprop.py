@@ -27,11 +27,7 @@ from metabo.benchmark.bayes_by_backprop import BayesByBackprop
 from metabo.benchmark.few_shot import few_shot, grid_episode
 from metabo.benchmark.methods import Exact, Metabo, Predictor
 from metabo.benchmark.record import write_meta, write_table
-<<<<<<< HEAD
-from metabo.benchmark.run import Call, run, run_rows
-=======
 from metabo.benchmark.run import run, run_rows
->>>>>>> related
 from metabo.meta_training.reptile import ReptileSettings
 
 OUT = Path(__file__).parent / "results" / "bayes_by_backprop"
@@ -78,11 +74,7 @@ def methods(settings: Settings, seed: int, jobs: int) -> tuple[list[Predictor], 
     ours = partial(
         meta_train, FAMILY, seed=seed, settings=settings.meta_train, device="cpu", progress=False
     )
-<<<<<<< HEAD
-    trainings: list[Call] = [ours, *rivals, point]
-=======
     trainings: list[Callable[[], Any]] = [ours, *rivals, point]
->>>>>>> related
     prior, *trained, network = run(trainings, label="meta-training", jobs=jobs)
     scores = [rival.score(settings.counts) for rival in trained]
     best = trained[scores.index(min(scores))]
