@@ -17,6 +17,7 @@ from typing import Annotated
 import pandas as pd
 import typer
 
+from metabo.benchmark import scores
 from metabo.benchmark.metrics import paired_difference
 from metabo.benchmark.report import markdown, markdown_by_count, summarise
 
@@ -43,15 +44,41 @@ def demo_regret(results: Path) -> str:
     return markdown(summarise(rows, "regret"), (1, 2, 3, 5, 10, 15))
 
 
-def bo_hpobench(results: Path) -> str:
-    """Regrets with each data set left out, and the comparison with the vanilla GP."""
-    rows = pd.read_csv(results / "bo_hpobench" / "rows.csv")
+def contest(name: str, results: Path) -> str:
+    """Regrets and mean ranks of all methods, the paired comparisons, and seconds."""
+    rows = pd.read_csv(results / name / "rows.csv")
+    found = scores.curves(rows)
+    counts = scores.shown_counts(found)
+    ranks = pd.DataFrame({n: scores.ranks(found, n).mean() for n in counts})
+    ranks = ranks.sort_values(counts[-1])
+    lines = [
+        markdown(summarise(rows, "regret"), counts),
+        "\nMean ranks (1 is the best), and seconds of a suggestion:\n",
+        "| method | " + " | ".join(f"n = {n}" for n in counts) + " | seconds |",
+        "|---|" + "---:|" * (len(counts) + 1),
+    ]
+    seconds = scores.seconds(rows)
+    for method, own in ranks.iterrows():
+        cells = " | ".join(f"{rank:.2f}" for rank in own)
+        lines.append(f"| {method} | {cells} | {seconds.loc[method, 'median']:.2g} |")
+    lines.append("")
     regrets = rows.set_index(["method", "n", "task", "seed"])["regret"].sort_index()
-    lines = [markdown(summarise(rows, "regret"), (1, 2, 3, 5, 8, 10, 15, 25)), ""]
-    for ours, theirs in ((3, 8), (25, 25)):
+    for ours, theirs in ((3, 8), (8, 25), (25, 25)):
         gain = paired_difference(regrets["vanilla GP", theirs], regrets["metabo", ours])
         lines.append(
             f"- Regret of the vanilla GP after {theirs} minus metabo's after {ours}: {gain}."
+        )
+    return "\n".join(lines)
+
+
+def reptile_speed(results: Path) -> str:
+    """Ratios of speeds, and memory."""
+    ratios = pd.read_csv(results / "reptile_speed" / "ratios.csv")
+    lines = ["| what | asked | measured | range of repeats | met |", "|---|---|---:|---:|---|"]
+    for row in ratios.itertuples():
+        lines.append(
+            f"| {row.what} | {row.asked} | {row.measured:.3g} | {row.lowest:.3g} to "
+            f"{row.highest:.3g} | {'yes' if row.met else 'no'} |"
         )
     return "\n".join(lines)
 
@@ -147,7 +174,9 @@ def inner_steps(results: Path) -> str:
 TABLES: dict[str, Callable[[Path], str]] = {
     "demo_few_shot": demo_few_shot,
     "demo_regret": demo_regret,
-    "bo_hpobench": bo_hpobench,
+    "bo_hpobench": partial(contest, "bo_hpobench"),
+    "bo_nasbench201": partial(contest, "bo_nasbench201"),
+    "reptile_speed": reptile_speed,
     "fewshot_logistic": partial(few_shot, "fewshot_logistic"),
     "fewshot_normal": partial(few_shot, "fewshot_normal"),
     "few_tasks": partial(few_shot, "few_tasks"),
