@@ -30,6 +30,7 @@ from metabo.prior import Prior
 from metabo.surrogates.incumbent_improvement import LogIncumbentImprovement
 from metabo.surrogates.mixture_prior_gp import MixturePriorGP
 
+_NARROWEST = 1e-6  # range, as a share of the output's scale
 _POOL = 512  # points by which the least expectation is told
 
 
@@ -51,9 +52,11 @@ class Constraint:
     high: float = math.inf
 
     def __post_init__(self) -> None:
-        if not self.low < self.high or (math.isinf(self.low) and math.isinf(self.high)):
+        narrowest = _NARROWEST * self.prior.output_scale
+        if not self.high - self.low > narrowest or (math.isinf(self.low) and math.isinf(self.high)):
             raise ValueError(
-                f"a constraint of {self.low} to {self.high}: give low or high, low below high"
+                f"a constraint of {self.low} to {self.high}: give low or high, low below high "
+                f"by more than {narrowest:.3g}"
             )
 
     def surrogate(self, X: Tensor, values: Tensor) -> MixturePriorGP:
@@ -77,6 +80,8 @@ class Constraint:
         elif torch.isinf(high).all():
             log_probability = log_ndtr(-low)
         else:
+            # Far from here rounding makes one of both ends.
+            high = torch.maximum(high, torch.nextafter(low, torch.full_like(low, math.inf)))
             log_probability = log_prob_normal_in(low, high)
         return (conditioned.log_weights[:, None] + log_probability).logsumexp(0)
 

@@ -223,8 +223,9 @@ def test_frames(profile: settings) -> None:
             return
         batch = torch.cat([task.Y for task in family.tasks()])
         assert batch.isfinite().all()
-        wrong = [f for f in findings if f.severity == "wrong" and "too large" not in f.message]
-        assert not wrong
+        # An input that mixes numbers and text is taken for choices, if it is wanted so.
+        wrong = [f for f in findings if f.severity == "wrong" and f.column != "x"]
+        assert all("too large" in finding.message for finding in wrong)
 
     check()
 
