@@ -58,5 +58,7 @@ def _commit() -> dict[str, Any]:
             return None
         return found.stdout.strip()
 
-    status = git("status", "--porcelain", "--untracked-files=no")
+    # Results are written, and may replace older ones, before this is asked: they are not the code.
+    code = ("--", ":/", ":(top,exclude)experiments/results")
+    status = git("status", "--porcelain", "--untracked-files=no", *code)
     return {"commit": git("rev-parse", "HEAD"), "dirty": None if status is None else bool(status)}
