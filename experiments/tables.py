@@ -49,25 +49,34 @@ def contest(name: str, results: Path) -> str:
     rows = pd.read_csv(results / name / "rows.csv")
     found = scores.curves(rows)
     counts = scores.shown_counts(found)
-    ranks = pd.DataFrame({n: scores.ranks(found, n).mean() for n in counts})
-    ranks = ranks.sort_values(counts[-1])
     lines = [
         markdown(summarise(rows, "regret"), counts),
         "\nMean ranks (1 is the best), and seconds of a suggestion:\n",
-        "| method | " + " | ".join(f"n = {n}" for n in counts) + " | seconds |",
-        "|---|" + "---:|" * (len(counts) + 1),
+        mean_ranks(name, results),
+        "",
     ]
-    seconds = scores.seconds(rows)
-    for method, own in ranks.iterrows():
-        cells = " | ".join(f"{rank:.2f}" for rank in own)
-        lines.append(f"| {method} | {cells} | {seconds.loc[method, 'median']:.2g} |")
-    lines.append("")
     regrets = rows.set_index(["method", "n", "task", "seed"])["regret"].sort_index()
     for ours, theirs in ((3, 8), (8, 25), (25, 25)):
         gain = paired_difference(regrets["vanilla GP", theirs], regrets["metabo", ours])
         lines.append(
             f"- Regret of the vanilla GP after {theirs} minus metabo's after {ours}: {gain}."
         )
+    return "\n".join(lines)
+
+
+def mean_ranks(name: str, results: Path) -> str:
+    """The mean ranks of all methods, the best at the end first, and seconds of a suggestion."""
+    rows = pd.read_csv(results / name / "rows.csv")
+    found, seconds = scores.curves(rows), scores.seconds(rows)
+    counts = scores.shown_counts(found)
+    ranks = pd.DataFrame({n: scores.ranks(found, n).mean() for n in counts})
+    lines = [
+        "| method | " + " | ".join(f"n = {n}" for n in counts) + " | seconds |",
+        "|---|" + "---:|" * (len(counts) + 1),
+    ]
+    for method, own in ranks.sort_values(counts[-1]).iterrows():
+        cells = " | ".join(f"{rank:.2f}" for rank in own)
+        lines.append(f"| {method} | {cells} | {seconds.loc[method, 'median']:.2g} |")
     return "\n".join(lines)
 
 
@@ -175,6 +184,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "demo_few_shot": demo_few_shot,
     "demo_regret": demo_regret,
     "bo_hpobench": partial(contest, "bo_hpobench"),
+    "hpobench_ranks": partial(mean_ranks, "bo_hpobench"),
     "bo_nasbench201": partial(contest, "bo_nasbench201"),
     "reptile_speed": reptile_speed,
     "fewshot_logistic": partial(few_shot, "fewshot_logistic"),
