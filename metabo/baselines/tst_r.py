@@ -25,6 +25,7 @@ from torch.distributions import Normal
 
 from metabo.baselines.improvement_search import ImprovementSearch, marginals
 from metabo.baselines.refitted_gp import RefittedGP
+from metabo.baselines.rgpe import ranking_loss
 from metabo.baselines.task_gps import TaskGPs
 from metabo.baselines.vanilla_gp import quiet
 from metabo.objective import Objective
@@ -89,8 +90,8 @@ def ranking_distance(predicted: Tensor, y: Tensor) -> Tensor:
         predicted: The values by each of T models, `T x n`, n > 1.
         y: The observed values, n.
     """
-    wrong = (predicted.unsqueeze(-1) < predicted.unsqueeze(-2)) ^ (y.unsqueeze(-1) < y)
-    return wrong.sum((-2, -1)).double() / (len(y) * (len(y) - 1))
+    n = len(y)
+    return ranking_loss(predicted.unsqueeze(-2).expand(-1, n, -1), y) / (n * (n - 1))
 
 
 def epanechnikov(t: Tensor) -> Tensor:

@@ -192,7 +192,7 @@ class MixturePosterior(Posterior):
 
     def marginal_sample(self, sample_shape: Size) -> Tensor:
         """Draws at each point on its own, `sample_shape x ... x q`, without gradients."""
-        shape, q = sample_shape, self.means.shape[-1]
+        shape, q = sample_shape, self.base_sample_shape[-2]
         normal = torch.randn(*shape, *self.batch_shape, q, dtype=torch.float64, device=self.device)
         weights = self.weights.unsqueeze(-2).expand(*self.batch_shape, q, -1)
         chosen = torch.distributions.Categorical(probs=weights).sample(shape)
@@ -214,7 +214,7 @@ class MixturePosterior(Posterior):
         smooth. Where it starts depends on the base samples, so that another seed deals otherwise.
         """
         base = base_samples.to(torch.float64).expand(self._extended_shape(sample_shape))
-        first = base.reshape(sample_shape.numel(), -1, self.means.shape[-1])[:, 0]
+        first = base.reshape(sample_shape.numel(), -1, self.base_sample_shape[-2])[:, 0]
         steps = torch.arange(sample_shape.numel(), dtype=torch.float64, device=self.device)
         uniform = (1e3 * first.sum() + steps * _GOLDEN).remainder(1.0)
         uniform = uniform.reshape(*sample_shape, *[1] * len(self.batch_shape))

@@ -22,7 +22,7 @@ from gpytorch.mlls import MarginalLogLikelihood
 from gpytorch.models import GP
 from torch import Size, Tensor
 
-from metabo.mixture import ConditionedMixture, condition, fit_broad
+from metabo.mixture import ConditionedMixture, Mixture, condition, fit_broad
 from metabo.mixture.conditioning import Marginals, Prediction
 from metabo.prior import Prior
 from metabo.surrogates.mixture_members import MixtureMembers
@@ -234,17 +234,22 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
         self, X: Tensor, conditioned: ConditionedMixture, observation_noise: bool | Tensor
     ) -> MixturePosterior:
         """The posterior before transforms, of all components or of some; arguments as above."""
-        prediction, noise = conditioned.predict(*self.encode(X)), None
-        if isinstance(observation_noise, Tensor):
-            noise = observation_noise.double().squeeze(-1).unsqueeze(-2)
-        elif observation_noise:
-            noise = self.data.mean_known_noise
-            noise = noise if noise is None else noise.double()
-        if noise is not None:  # as far as it spreads where the observation is expected
-            noise = self._to_model_noise(noise, self.prior.to_user(prediction.means))
-        elif observation_noise is True:
-            noise = conditioned.mixture.noises[:, None]
+        prediction = conditioned.predict(*self.encode(X))
+        noise = self._noise_of_new(observation_noise, conditioned.mixture, prediction.means)
         return self._in_user_units(conditioned.log_weights, prediction, noise)
+
+    def _noise_of_new(self, asked: bool | Tensor, mixture: Mixture, means: Tensor) -> Tensor | None:
+        """The noise variance of observations to come, `... x C x q` or `C x 1`, in model units."""
+        if isinstance(asked, Tensor):
+            known: Tensor | None = asked.squeeze(-1).unsqueeze(-2)
+        elif asked:
+            known = self.data.mean_known_noise
+        else:
+            return None
+        if known is None:
+            return mixture.noises[:, None]
+        # as far as it spreads where the observation is expected
+        return self._to_model_noise(known.double(), self.prior.to_user(means))
 
     def _in_user_units(
         self, log_weights: Tensor, prediction: Prediction | Marginals, noise: Tensor | None = None

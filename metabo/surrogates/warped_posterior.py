@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cached_property
 
 import numpy as np
 import torch
 from botorch.sampling.get_sampler import GetSampler, _get_sampler_mvn
-from torch import Tensor
+from torch import Size, Tensor
 
 from metabo.surrogates.mixture_posterior import MixturePosterior
 from metabo.warp import Warp
@@ -44,7 +45,36 @@ class WarpedPosterior(MixturePosterior):
     ) -> None:
         self.warped, self.warp, self.slope, self.intercept = warped, warp, slope, intercept
         self._dtype, self.log_weights = warped.dtype, warped.log_weights
-        self.means, self.variances = warped_moments(self._to_user, warped.means, warped.variances)
+
+    @cached_property
+    def _moments(self) -> tuple[Tensor, Tensor]:
+        # When they are asked for: samples and quantiles need none.
+        return warped_moments(self._to_user, self.warped.means, self.warped.variances)
+
+    @property
+    def means(self) -> Tensor:  # type: ignore[override]
+        """The means of the components, `... x C x q`."""
+        return self._moments[0]
+
+    @property
+    def variances(self) -> Tensor:  # type: ignore[override]
+        """The variances of the components, `... x C x q`."""
+        return self._moments[1]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.warped.device
+
+    @property
+    def batch_shape(self) -> Size:
+        """All but the q points and the output."""
+        return self.warped.batch_shape
+
+    @property
+    def base_sample_shape(self) -> Size:
+        """`... x q x 1`."""
+        return self.warped.base_sample_shape
 
     def _to_user(self, warped: Tensor) -> Tensor:
         return self.intercept + self.slope * self.warp.inverse(warped)
