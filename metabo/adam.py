@@ -51,4 +51,5 @@ class Adam:
                     weight_decay=0.0,
                     eps=1e-8,
                     maximize=False,
+                    fused=True,
                 )

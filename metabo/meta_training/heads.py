@@ -29,6 +29,7 @@ from metabo.mixture import (
 from metabo.tasks.task import TaskBatch
 
 _TASKS_PER_COMPONENT = 8
+_GAUSSIAN = 1024  # training tasks that one Gaussian is fitted to, at most: more change nothing
 _HELD_OUT = 64  # left-out tasks that the remainder is fitted to, at most
 
 
@@ -89,10 +90,26 @@ def assemble(head: HeadPrior, remainder: Remainder, tasks: TaskBatch, levels: bo
 
 def fit_one(fold: Fold, remainder: Remainder, em: EMSettings, points: int) -> HeadPrior:
     """One Gaussian over the heads of the fold's training tasks."""
-    return fit_gaussian(_statistics(fold, remainder, points), fold.features.head, em)
+    some = replace(fold, train=fold.train.select(slice(0, _GAUSSIAN)))
+    return fit_gaussian(_statistics(some, remainder, points), fold.features.head, em)
 
 
-def fit_left_out_remainder(folds: list[Fold], settings: HeadSettings) -> tuple[Remainder, float]:
+@dataclass(frozen=True, eq=False)
+class LeftOutFit:
+    """What fits left-out tasks best.
+
+    Attributes:
+        remainder: The remainder.
+        head_scale: The factor on the spread of the heads.
+        heads: The heads of the sizes that were fitted on the way, for a start.
+    """
+
+    remainder: Remainder
+    head_scale: float = 1.0
+    heads: dict[int, HeadPrior] = field(default_factory=dict)
+
+
+def fit_left_out_remainder(folds: list[Fold], settings: HeadSettings) -> LeftOutFit:
     """The remainder, and the scale of the head's spread, that fit left-out tasks best."""
     start = _mean_remainder([fold.features.remainder for fold in folds])
     head_scale = 1.0
@@ -114,10 +131,11 @@ def fit_left_out_remainder(folds: list[Fold], settings: HeadSettings) -> tuple[R
     size = max(settings.num_components)
     if len(folds) == 1 and size > 1 and size * _TASKS_PER_COMPONENT <= len(folds[0].train):
         # From the small side: a mixture beside a large remainder leaves too much to it.
-        start = replace(start, outputscale=0.01 * start.outputscale)
-        (_, head), *_ = candidates(folds[0], start, head_scale, (size,), settings, seed=0)
-        start = _fit_mixture_remainder(folds[0], start, head, settings)
-    return start, head_scale
+        found = LeftOutFit(replace(start, outputscale=0.01 * start.outputscale), head_scale)
+        heads = dict(candidates(folds[0], found, (size,), settings, seed=0))
+        remainder = _fit_mixture_remainder(folds[0], found.remainder, heads[size], settings)
+        return LeftOutFit(remainder, head_scale, heads)
+    return LeftOutFit(start, head_scale)
 
 
 def _fit_mixture_remainder(
@@ -154,19 +172,19 @@ def score(fold: Fold, mixture: Mixture, points: int, seed: int) -> Tensor:
 
 def candidates(
     fold: Fold,
-    remainder: Remainder,
-    head_scale: float,
+    found: LeftOutFit,
     sizes: tuple[int, ...],
     settings: HeadSettings,
     seed: int,
 ) -> Iterator[tuple[int, HeadPrior]]:
     """Each number of components that the fold's tasks can carry, with the fitted heads."""
-    statistics = _statistics(fold, remainder, settings.points_per_task)
-    one = fit_gaussian(statistics, fold.features.head, settings.em)
-    one = HeadPrior(one.log_weights, one.means, one.roots * head_scale)
+    statistics = _statistics(fold, found.remainder, settings.points_per_task)
+    one = fit_gaussian(statistics.select(slice(0, _GAUSSIAN)), fold.features.head, settings.em)
+    one = HeadPrior(one.log_weights, one.means, one.roots * found.head_scale)
     for size in sizes:
         if size == 1 or size * _TASKS_PER_COMPONENT <= len(fold.train):
-            yield size, fit_mixture(statistics, one, size, settings.em, seed=seed)
+            start = found.heads.get(size)
+            yield size, fit_mixture(statistics, one, size, settings.em, seed=seed, start=start)
 
 
 def _statistics(fold: Fold, remainder: Remainder, points: int) -> HeadStatistics:

@@ -23,6 +23,7 @@ from metabo.meta_training.fit_warp import fit_warp
 from metabo.meta_training.heads import (
     Fold,
     HeadSettings,
+    LeftOutFit,
     assemble,
     candidates,
     fit_left_out_remainder,
@@ -38,7 +39,7 @@ from metabo.meta_training.records import Records
 from metabo.meta_training.refine import RefineSettings
 from metabo.meta_training.reptile import ReptileSettings
 from metabo.meta_training.units import Units
-from metabo.mixture import HeadPrior, Mixture, Remainder
+from metabo.mixture import HeadPrior, Mixture
 from metabo.network import MLP
 from metabo.prior import PlainKernels, Prior
 from metabo.tasks.tables import TableFamily
@@ -178,12 +179,13 @@ class _Way:
         groups = left_out(len(self.tasks), torch.Generator().manual_seed(self.seed))
         # A single task cannot be left out: it is judged by itself, and the broad share is large.
         folds = [self._fold(i, group) for i, group in enumerate(groups)] or [self._everything([])]
-        remainder, head_scale = fit_left_out_remainder(folds, heads)
-        evidence, last = self._judge(folds, remainder, head_scale)
+        found = fit_left_out_remainder(folds, heads)
+        remainder = found.remainder
+        evidence, last = self._judge(folds, found)
         size = _smallest_good(evidence)
         final = self._everything(folds)
         if len(folds) > 1 or len(self.tasks) < _PLENTY:
-            last = dict(candidates(final, remainder, head_scale, (size,), heads, self.seed))
+            last = dict(candidates(final, found, (size,), heads, self.seed))
         return _Fit(
             units=self.units,
             levels=self.levels,
@@ -203,7 +205,7 @@ class _Way:
         )
 
     def _judge(
-        self, folds: list[Fold], remainder: Remainder, head_scale: float
+        self, folds: list[Fold], found: LeftOutFit
     ) -> tuple[dict[int, Tensor], dict[int, HeadPrior]]:
         """For each size, the evidence of all left-out tasks, and the heads of the last fold."""
         heads = self.settings.heads
@@ -215,8 +217,8 @@ class _Way:
             row = bar.add_task("mixture", total=len(folds) * sum(sizes), loss=math.nan)
             for fold in folds:
                 slopes = self._log_slopes(fold)
-                for size, head in candidates(fold, remainder, head_scale, sizes, heads, self.seed):
-                    mixture = assemble(head, remainder, fold.train, self.levels)
+                for size, head in candidates(fold, found, sizes, heads, self.seed):
+                    mixture = assemble(head, found.remainder, fold.train, self.levels)
                     judged = score(fold, mixture, heads.points, self.seed) + slopes
                     evidence[size] = torch.cat([evidence.get(size, judged[:0]), judged])
                     last[size] = head

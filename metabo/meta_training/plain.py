@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from metabo.cores import on_cores
 from metabo.meta_training.heads import Fold, HeadSettings, assemble, fit_one
 from metabo.mixture import HeadTasks, Remainder, fit_remainder
 from metabo.prior import PlainKernels, PooledKernel
@@ -34,10 +35,12 @@ def fit_plain_kernels(
         on_inputs.append(HeadTasks(features, X, Y, mask, mean, root))
         on_features.append(HeadTasks(features, features[..., :-1], Y, mask, mean, root))
     inputs = on_inputs[0].inputs.shape[-1]
-    return PlainKernels(
-        on_inputs=_fit(on_inputs, inputs**0.5 * remainder.noise.new_ones(inputs), remainder.noise),
-        on_features=_fit(on_features, _spread(on_features).unsqueeze(-1), remainder.noise),
+    lengths = inputs**0.5 * remainder.noise.new_ones(inputs)
+    kernels = on_cores(
+        lambda start: _fit(*start, remainder.noise),
+        [(on_inputs, lengths), (on_features, _spread(on_features).unsqueeze(-1))],
     )
+    return PlainKernels(*kernels)
 
 
 def _mean_head(fold: Fold, remainder: Remainder, settings: HeadSettings) -> Tensor:

@@ -64,9 +64,10 @@ class _Model(torch.nn.Module):
     def __init__(self, network: MLP, noise_floor: float) -> None:
         super().__init__()
         width, inputs = network.num_features, network.num_inputs
-        self.network = copy.deepcopy(network).to(torch.float64).requires_grad_(True)
+        # In single precision, which halves the time; covariances, nearly singular, are in double.
+        self.network = copy.deepcopy(network).to(torch.float32).requires_grad_(True)
         dtype, device = torch.float64, self.network.layers[0].device
-        self.mean = torch.nn.Parameter(self.network.layers[-1].detach().squeeze(-1).clone())
+        self.mean = torch.nn.Parameter(self.network.layers[-1].detach().squeeze(-1).to(dtype))
         self.root = torch.nn.Parameter(0.3 * torch.eye(width, dtype=dtype, device=device))
         self.log_scale = torch.nn.Parameter(torch.tensor(-2.0, dtype=dtype, device=device))
         self.log_lengthscales = torch.nn.Parameter(
@@ -81,8 +82,8 @@ class _Model(torch.nn.Module):
 
     def log_likelihood(self, tasks: TaskBatch) -> Tensor:
         """Per observation, `T`."""
-        features, mask = self.network.features(tasks.X), tasks.mask
-        seen = HeadTasks(features, tasks.X, tasks.Y, mask, self.mean, self.root)
+        features = self.network.features(tasks.X.float()).double()
+        seen = HeadTasks(features, tasks.X, tasks.Y, tasks.mask, self.mean, self.root)
         return log_likelihood(seen, self.remainder()) / tasks.counts
 
 
@@ -129,7 +130,7 @@ def refine(
     model.load_state_dict(best_state)
     with torch.no_grad():
         remainder = model.remainder()
-    network = model.network.requires_grad_(False)
+    network = model.network.to(torch.float64).requires_grad_(False)
     return Refined(network, model.mean.detach(), model.root.detach(), remainder, best)
 
 

@@ -32,7 +32,7 @@ class EMSettings:
 
     Attributes:
         iterations: EM steps at most.
-        tolerance: Stop when the mean evidence of a task rises by less than this (nats).
+        tolerance: Stop when the mean evidence of a task rises by less than this a step (nats).
         shrinkage: Pseudo-tasks that pull each component's covariance to the pooled one.
         base_shrinkage: Pseudo-tasks that pull the pooled covariance to an isotropic one.
         min_signal: Directions of w that change a task's log likelihood by less than this are
@@ -64,23 +64,23 @@ def fit_mixture(
     settings: EMSettings,
     *,
     seed: int,
+    start: HeadPrior | None = None,
 ) -> HeadPrior:
     """A mixture of `num_components` Gaussians that explains the tasks best.
 
-    Starts from a k-means clustering of the tasks' posterior heads under `gaussian` (the result of
-    `fit_gaussian`), whose directions span the space in which the components live.
+    The directions of `gaussian` (the result of `fit_gaussian`) span the space in which the
+    components live. They start from a k-means clustering of the tasks' posterior heads under it, or
+    from `start`, a mixture that was fitted to much the same statistics.
     """
     if num_components == 1:
         return gaussian
     mean, root = gaussian.means[0], gaussian.roots[0]
     inside = statistics.shifted(mean, root)
     rank = root.shape[-1]
-    standard = HeadPrior(mean.new_zeros(1), mean.new_zeros(1, rank), torch.eye(rank).to(mean)[None])
-    alone = Pairs.every(inside.num_tasks, 1, mean.device)
-    heads = expectation(inside, standard, alone).center
-    _, labels = kmeans2(heads.cpu().numpy(), num_components, minit="++", seed=seed, missing="warn")
-    start = _from_labels(heads, torch.as_tensor(labels, device=heads.device).long(), num_components)
-    fitted = _maximise(inside, start, settings, torch.eye(rank).to(mean))
+    begin = (
+        _by_k_means(inside, num_components, seed) if start is None else _within(start, mean, root)
+    )
+    fitted = _maximise(inside, begin, settings, torch.eye(rank).to(mean))
     return HeadPrior(fitted.log_weights, mean + fitted.means @ root.mT, root @ fitted.roots)
 
 
@@ -95,16 +95,17 @@ def _maximise(
     statistics: HeadStatistics, prior: HeadPrior, settings: EMSettings, base: Tensor
 ) -> HeadPrior:
     tasks, previous = statistics.num_tasks, -math.inf
+    every = 1 if len(prior.roots) == 1 else _LOOK_EVERY
     pairs = likely_pairs(statistics, prior, settings.nearest)
     for step in range(settings.iterations):
-        look = len(prior.roots) == 1 or step % _LOOK_EVERY == 0
+        look = step % every == 0
         if look and step > 0:
             pairs = pairs.union(likely_pairs(statistics, prior, settings.nearest))
         found, shares = moments(statistics, prior, pairs)
         prior = _updated(prior, found, tasks, settings, base)
         pairs = pairs.select(shares > _NEGLIGIBLE)
         evidence = float(found.evidence) / tasks
-        if look and evidence - previous < settings.tolerance:
+        if look and evidence - previous < every * settings.tolerance:
             break
         previous = evidence if look else previous
     return prior
@@ -128,6 +129,22 @@ def _updated(
     weights = (mass + 0.5) / (count + 0.5 * components)
     means = prior.means + (prior.roots @ shift.unsqueeze(-1)).squeeze(-1)
     return HeadPrior(weights.log(), means, _root(covariance))
+
+
+def _by_k_means(inside: HeadStatistics, num_components: int, seed: int) -> HeadPrior:
+    """Clusters of the tasks' posterior heads, where those of all tasks are standard normal."""
+    root = torch.eye(inside.projection.shape[-1]).to(inside.projection)
+    standard = HeadPrior(root.new_zeros(1), root.new_zeros(1, len(root)), root[None])
+    alone = Pairs.every(inside.num_tasks, 1, root.device)
+    heads = expectation(inside, standard, alone).center
+    _, labels = kmeans2(heads.cpu().numpy(), num_components, minit="++", seed=seed, missing="warn")
+    return _from_labels(heads, torch.as_tensor(labels, device=root.device).long(), num_components)
+
+
+def _within(prior: HeadPrior, mean: Tensor, root: Tensor) -> HeadPrior:
+    """A mixture over w as one over v in `w = mean + root v`, by least squares."""
+    inverse = torch.linalg.pinv(root)
+    return HeadPrior(prior.log_weights, (prior.means - mean) @ inverse.mT, inverse @ prior.roots)
 
 
 def _from_labels(heads: Tensor, labels: Tensor, num_components: int) -> HeadPrior:

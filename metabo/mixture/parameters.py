@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from metabo.cores import on_cores
 from metabo.mixture.components import Mixture
 from metabo.mixture.conditioning import ConditionedMixture
 from metabo.mixture.expectation import expectation, likely_pairs
@@ -119,8 +120,9 @@ def _regress(
     mass = places.new_zeros(count)
     first = places.new_zeros(count, rank + size)
     second = places.new_zeros(count, rank + size, rank + size)
-    for pairs in likely_pairs(statistics, prior, _NEAREST).split(_CHUNK):
-        found = expectation(statistics, prior, pairs)
+    parts = likely_pairs(statistics, prior, _NEAREST).split(_CHUNK)
+    posteriors = on_cores(lambda part: expectation(statistics, prior, part), parts)
+    for pairs, found in zip(parts, posteriors, strict=True):
         joint = torch.cat([found.center, places[pairs.task]], -1)  # P x (r + size)
         weighted = found.shares[:, None] * joint
         square = weighted.unsqueeze(-1) * joint.unsqueeze(-2)

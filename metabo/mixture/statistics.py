@@ -60,7 +60,7 @@ class HeadStatistics:
         energy = y.square().sum((-1, -2)) + constant
         return cls(white.mT @ white, (white.mT @ y).squeeze(-1), energy)
 
-    def select(self, index: Tensor) -> HeadStatistics:
+    def select(self, index: Tensor | slice) -> HeadStatistics:
         """Those of the tasks at `index`."""
         return HeadStatistics(self.precision[index], self.projection[index], self.energy[index])
 

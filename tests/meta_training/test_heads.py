@@ -10,6 +10,7 @@ from metabo.meta_training.features import Features, complement, left_out
 from metabo.meta_training.heads import (
     Fold,
     HeadSettings,
+    LeftOutFit,
     assemble,
     candidates,
     fit_left_out_remainder,
@@ -128,22 +129,26 @@ def test_padding_is_not_scored(fold: Fold) -> None:
 
 def test_a_mixture_is_fitted_for_each_size_that_the_tasks_can_carry(fold: Fold) -> None:
     settings = HeadSettings(num_components=(1, 2, 8, 16))
-    found = dict(candidates(fold, remainder(), 1.0, settings.num_components, settings, 0))
+    found = dict(candidates(fold, LeftOutFit(remainder()), settings.num_components, settings, 0))
     assert sorted(found) == [1, 2, 8]
     assert found[2].means.shape == (2, 9)
     mixtures = {k: assemble(head, remainder(), fold.train, False) for k, head in found.items()}
     means = {k: float(score(fold, m, 12, seed=0).mean()) for k, m in mixtures.items()}
     assert means[2] > means[1] + 0.5
-    wide = dict(candidates(fold, remainder(), 2.0, (1,), settings, 0))[1]
-    assert list(dict(candidates(fold, remainder(), 1.0, (1,), settings, 0))) == [1]
+    wide = dict(candidates(fold, LeftOutFit(remainder(), 2.0), (1,), settings, 0))[1]
+    again = dict(candidates(fold, LeftOutFit(remainder(), heads=found), (2,), settings, 0))
+    assert list(again) == [2]
+    better = assemble(again[2], remainder(), fold.train, False)
+    assert float(score(fold, better, 12, seed=0).mean()) > means[2] - 0.05
     torch.testing.assert_close(wide.roots, 2 * found[1].roots)
 
 
 def test_remainder_of_left_out_tasks_finds_the_noise(fold: Fold) -> None:
-    found, head_scale = fit_left_out_remainder([fold], HeadSettings())
+    fit = fit_left_out_remainder([fold], HeadSettings())
+    found = fit.remainder
     assert math.sqrt(found.noise) == pytest.approx(0.1, rel=0.25)
     assert found.outputscale < 0.05
-    assert 0.3 < head_scale < 3
+    assert 0.3 < fit.head_scale < 3
 
 
 def test_remainder_of_several_folds_of_ragged_and_constant_tasks() -> None:
@@ -155,7 +160,7 @@ def test_remainder_of_several_folds_of_ragged_and_constant_tasks() -> None:
             for group in left_out(3, torch.Generator().manual_seed(0))
             for levels in (False, True)
         ]
-        found, head_scale = fit_left_out_remainder(folds, HeadSettings())
-        assert found.noise > 0
-        assert found.lengthscales.isfinite().all()
-        assert math.isfinite(head_scale)
+        found = fit_left_out_remainder(folds, HeadSettings())
+        assert found.remainder.noise > 0
+        assert found.remainder.lengthscales.isfinite().all()
+        assert math.isfinite(found.head_scale)

@@ -163,6 +163,8 @@ def test_recovers_a_known_mixture() -> None:
     for k, spread in zip(order, spreads, strict=True):
         covariance = fitted.roots[k] @ fitted.roots[k].T
         torch.testing.assert_close(covariance, spread**2 * torch.eye(2).double(), rtol=0, atol=0.05)
+    again = fit_mixture(statistics, one, 3, replace(PLAIN, iterations=1), seed=0, start=fitted)
+    torch.testing.assert_close(again.means, fitted.means, rtol=0, atol=0.02)  # no k-means again
     new = sampled_tasks(heads.roll(1, 0), 3, seed=2)
     assert float(held_out_evidence(new, fitted).mean()) > float(held_out_evidence(new, one).mean())
 
