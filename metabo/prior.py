@@ -250,7 +250,10 @@ class Prior:
                         f"network.{i} has shape {tuple(stored.shape)}, not {tuple(layer.shape)}"
                     )
                 layer.copy_(stored)
-        mixture = Mixture(**_part("mixture.", tensors))
+        parts = _part("mixture.", tensors)
+        if header["format_version"] < 3:
+            parts["amplitudes"] = torch.zeros_like(parts["means"])
+        mixture = Mixture(**parts)
         _check_shapes(mixture, network)
         return cls(
             network=network,
@@ -298,7 +301,8 @@ def _check_shapes(mixture: Mixture, network: MLP) -> None:
     expected: dict[str, tuple[int, ...]] = dict.fromkeys(
         ("outputscales", "noises", "is_broad"), (count,)
     )
-    expected |= {"means": (count, width), "lengthscales": (count, inputs)}
+    expected |= {"means": (count, width), "amplitudes": (count, width)}
+    expected |= {"lengthscales": (count, inputs)}
     for name, shape in expected.items():
         found = tuple(getattr(mixture, name).shape)
         if found != shape:

@@ -18,7 +18,7 @@ from torch import Tensor
 from metabo.atomic import replacing
 
 FORMAT = "metabo-prior"
-FORMAT_VERSION = 2  # 1 knew no warp
+FORMAT_VERSION = 3  # 1 knew no warp, 2 no amplitude of the remainder
 
 
 class PriorFileError(ValueError):

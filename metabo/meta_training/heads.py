@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -30,6 +31,7 @@ from metabo.tasks.task import TaskBatch
 
 _TASKS_PER_COMPONENT = 8
 _GAUSSIAN = 1024  # training tasks that one Gaussian is fitted to, at most: more change nothing
+_TREND_POINTS = 40  # observations of each training task that the mean function is from, at most
 _HELD_OUT = 64  # left-out tasks that the remainder is fitted to, at most
 
 
@@ -59,6 +61,16 @@ class Fold:
     held_out: TaskBatch
     levels: bool
 
+    @cached_property
+    def trend(self) -> Tensor:
+        """The head, `p`, of the family's mean function, in the units of the shapes."""
+        tasks = _shorten(self.shapes()[0].select(slice(0, _GAUSSIAN)), _TREND_POINTS)
+        own = self.features
+        statistics = HeadStatistics.of_tasks(
+            own.network.features(tasks.X), tasks.X, tasks.Y, tasks.mask, own.remainder
+        )
+        return fit_gaussian(statistics, own.head, EMSettings()).means[0]
+
     def shapes(self) -> tuple[TaskBatch, TaskBatch]:
         """Training and left-out tasks in the units that the mixture is learned in."""
         if not self.levels:
@@ -66,20 +78,22 @@ class Fold:
         return without_levels(self.train), without_levels(self.held_out)
 
 
-def assemble(head: HeadPrior, remainder: Remainder, tasks: TaskBatch, levels: bool) -> Mixture:
-    """The components of the family and the broad ones; the tasks give levels and trust."""
-    count = len(head.log_weights)
+def assemble(head: HeadPrior, remainder: Remainder, fold: Fold) -> Mixture:
+    """The components of the family and the broad ones; the fold's tasks give levels and trust."""
+    count, tasks = len(head.log_weights), fold.train
+    slope = 0.0 if remainder.slope is None else remainder.slope
     family = Mixture(
         log_weights=head.log_weights,
         means=head.means,
         roots=head.roots,
         outputscales=remainder.outputscale.expand(count),
+        amplitudes=(slope * fold.trend).expand(count, -1),
         lengthscales=remainder.lengthscales.expand(count, -1),
         noises=remainder.noise.expand(count),
         is_broad=torch.zeros(count, dtype=torch.bool, device=head.means.device),
     )
     noise = remainder.noise
-    if levels:
+    if fold.levels:
         scales = Levels.of(tasks)
         family, noise = scales.apply(family), noise * scales.scales.median().square()
     broad = broad_components(head.means.shape[-1], tasks.X.shape[-1], float(noise)).to(noise.device)
@@ -112,6 +126,7 @@ class LeftOutFit:
 def fit_left_out_remainder(folds: list[Fold], settings: HeadSettings) -> LeftOutFit:
     """The remainder, and the scale of the head's spread, that fit left-out tasks best."""
     start = _mean_remainder([fold.features.remainder for fold in folds])
+    start = replace(start, slope=torch.zeros_like(start.noise))
     head_scale = 1.0
     # Heads and remainder depend on each other; refined features start near both.
     for _ in range(2 if len(folds) > 1 else 1):
@@ -124,7 +139,13 @@ def fit_left_out_remainder(folds: list[Fold], settings: HeadSettings) -> LeftOut
             features = fold.features.network.features(held_out.X)
             groups.append(
                 HeadTasks(
-                    features, held_out.X, held_out.Y, held_out.mask, head.means[0], head.roots[0]
+                    features,
+                    held_out.X,
+                    held_out.Y,
+                    held_out.mask,
+                    head.means[0],
+                    head.roots[0],
+                    fold.trend,
                 )
             )
         start, head_scale = fit_remainder(groups, start)
@@ -148,12 +169,12 @@ def _fit_mixture_remainder(
     """
     tasks = _shorten(fold.shapes()[1], settings.points_per_task).select(slice(0, _HELD_OUT))
     features = fold.features.network.features(tasks.X)
-    statistics = HeadStatistics.of_tasks(features, tasks.X, tasks.Y, tasks.mask, start)
+    statistics = HeadStatistics.of_tasks(features, tasks.X, tasks.Y, tasks.mask, start, fold.trend)
     every = Pairs.every(len(tasks), len(head.roots), features.device)
     best = expectation(statistics, head, every).shares.view(len(tasks), -1).argmax(-1)
     left = tasks.Y - (features @ head.means[best].unsqueeze(-1)).squeeze(-1)
     nothing = torch.zeros_like(head.means[0])
-    own = HeadTasks(features, tasks.X, left, tasks.mask, nothing, head.roots[best])
+    own = HeadTasks(features, tasks.X, left, tasks.mask, nothing, head.roots[best], fold.trend)
     return fit_remainder([own], start)[0]
 
 
@@ -190,7 +211,7 @@ def candidates(
 def _statistics(fold: Fold, remainder: Remainder, points: int) -> HeadStatistics:
     tasks = _shorten(fold.shapes()[0], points)
     features = fold.features.network.features(tasks.X)
-    return HeadStatistics.of_tasks(features, tasks.X, tasks.Y, tasks.mask, remainder)
+    return HeadStatistics.of_tasks(features, tasks.X, tasks.Y, tasks.mask, remainder, fold.trend)
 
 
 def _mean_remainder(remainders: list[Remainder]) -> Remainder:

@@ -71,6 +71,7 @@ class Levels:
             means=means,
             roots=torch.cat([roots, offset_column], -1),
             outputscales=(scale.square() * mixture.outputscales).flatten(),
+            amplitudes=outer(mixture.amplitudes, ones),
             lengthscales=outer(mixture.lengthscales, ones),
             noises=(scale.square() * mixture.noises).flatten(),
             is_broad=mixture.is_broad.repeat(len(self.scales)),

@@ -190,7 +190,7 @@ class _Way:
             units=self.units,
             levels=self.levels,
             network=final.features.network,
-            mixture=assemble(last[size], remainder, self.tasks, self.levels),
+            mixture=assemble(last[size], remainder, final),
             evidence=float(evidence[size].mean()),
             plain=fit_plain_kernels(folds, remainder, heads),
             choices={
@@ -200,6 +200,7 @@ class _Way:
                 "evidence": {str(k): float(v.mean()) for k, v in evidence.items()},
                 "noise_sd": float(remainder.noise.sqrt()),
                 "remainder_sd": float(remainder.outputscale.sqrt()),
+                "remainder_slope": None if remainder.slope is None else float(remainder.slope),
                 "remainder_lengthscales": remainder.lengthscales.tolist(),
             },
         )
@@ -218,7 +219,7 @@ class _Way:
             for fold in folds:
                 slopes = self._log_slopes(fold)
                 for size, head in candidates(fold, found, sizes, heads, self.seed):
-                    mixture = assemble(head, found.remainder, fold.train, self.levels)
+                    mixture = assemble(head, found.remainder, fold)
                     judged = score(fold, mixture, heads.points, self.seed) + slopes
                     evidence[size] = torch.cat([evidence.get(size, judged[:0]), judged])
                     last[size] = head

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from metabo.mixture import HeadStatistics, Mixture, ParameterMap, Remainder, fit_parameter_map
 from metabo.network import MLP
 from metabo.tasks.parametric import FunctionFamily
@@ -23,8 +25,15 @@ def parameter_map(
     if not isinstance(family, FunctionFamily) or not family.parameters:
         return None
     of_family = mixture.select(~mixture.is_broad)
-    remainder = Remainder(of_family.outputscales[0], of_family.lengthscales[0], of_family.noises[0])
+    remainder = Remainder(
+        of_family.outputscales[0],
+        of_family.lengthscales[0],
+        of_family.noises[0],
+        slope=torch.ones_like(of_family.noises[0]),
+    )
     features = network.features(tasks.X)
-    statistics = HeadStatistics.of_tasks(features, tasks.X, tasks.Y, tasks.mask, remainder)
+    statistics = HeadStatistics.of_tasks(
+        features, tasks.X, tasks.Y, tasks.mask, remainder, of_family.amplitudes[0]
+    )
     drawn = family.draw(len(tasks), seed)
     return fit_parameter_map(statistics, mixture, drawn, family.parameters)

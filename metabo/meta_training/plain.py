@@ -46,7 +46,7 @@ def fit_plain_kernels(
 def _mean_head(fold: Fold, remainder: Remainder, settings: HeadSettings) -> Tensor:
     some = Fold(fold.features, fold.train.select(slice(0, _MEAN_TASKS)), fold.held_out, fold.levels)
     head = fit_one(some, remainder, settings.em, settings.points_per_task)
-    return assemble(head, remainder, fold.train, fold.levels).mean_head
+    return assemble(head, remainder, some).mean_head
 
 
 def _fit(folds: list[HeadTasks], lengthscales: Tensor, noise: Tensor) -> PooledKernel:

@@ -4,11 +4,13 @@ On one task, in model units, component :math:`k` says
 
 .. math::
     f(x) = \phi(x) \cdot w + g(x), \quad w \sim N(m_k, R_k R_k^\top), \quad
-    g \sim GP(0, s_k^2\, \mathrm{Matern}_{5/2}(z / \ell_k)), \quad y = f(x) + N(0, \sigma_k^2)
+    g = e^{\phi \cdot \alpha_k} h, \quad h \sim GP(0, s_k^2\, \mathrm{Matern}_{5/2}(z / \ell_k)), \quad
+    y = f(x) + N(0, \sigma_k^2)
 
 with :math:`z` the encoded inputs and :math:`\phi` the network's features. So each component is an
 exact Gaussian process with mean :math:`\phi m_k` and covariance :math:`\phi R_k R_k^\top \phi'^\top
-+ s_k^2 k(z, z')`.
++ e^{(\phi + \phi') \alpha_k} s_k^2 k(z, z')`. The amplitude :math:`e^{\phi \alpha}` is for families
+that are known better in one region than in another, such as where all tasks are good.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import torch
 from torch import Tensor
 
 _ROWS = 2048
+_MOST_LOG_AMPLITUDE = 3.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +34,8 @@ class Mixture:
         log_weights: `C`, the logarithm of the prior probabilities, which sum to one.
         means: `C x p`, the mean head of each component.
         roots: `C x p x r`, a root of each head covariance.
-        outputscales: `C`, the variance of the Gaussian-process remainder.
+        outputscales: `C`, the variance of the Gaussian-process remainder ...
+        amplitudes: `C x p`, ... where the head of the logarithm of its amplitude is zero.
         lengthscales: `C x e`, the length scales of the remainder, one per encoded input.
         noises: `C`, the variance of the observation noise.
         is_broad: `C` (bool), true for the components that know nothing of the family's shape.
@@ -41,6 +45,7 @@ class Mixture:
     means: Tensor
     roots: Tensor
     outputscales: Tensor
+    amplitudes: Tensor
     lengthscales: Tensor
     noises: Tensor
     is_broad: Tensor
@@ -71,7 +76,11 @@ class Mixture:
         # Part by part: for a whole table, C x n x r numbers at once would be gigabytes.
         parts = features.split(_ROWS, -2)
         heads = [(part.unsqueeze(-3) @ self.roots).square().sum(-1) for part in parts]
-        return torch.cat(heads, -1) + self.outputscales[:, None]
+        return torch.cat(heads, -1) + self._amplitude(features).square()
+
+    def _amplitude(self, features: Tensor) -> Tensor:
+        """The standard deviation of the remainder, `... x C x n`."""
+        return amplitude((features @ self.amplitudes.mT).mT) * self.outputscales.sqrt()[:, None]
 
     def covariance(self, a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> Tensor:
         """The prior covariance, `... x C x n x m`, between two sets of points.
@@ -84,7 +93,9 @@ class Mixture:
         pulled = (a[0].unsqueeze(-3) @ self.roots) @ self.roots.mT
         distinct, index = self._distinct_lengthscales
         remainder = matern52(a[1].unsqueeze(-3), b[1].unsqueeze(-3), distinct[:, None, :])
-        remainder = remainder.index_select(-3, index) * self.outputscales[:, None, None]
+        remainder = remainder.index_select(-3, index)
+        remainder = remainder * self._amplitude(a[0]).unsqueeze(-1)
+        remainder = remainder * self._amplitude(b[0]).unsqueeze(-2)
         return pulled @ b[0].unsqueeze(-3).mT + remainder
 
     def select(self, index: Tensor) -> Mixture:
@@ -107,6 +118,11 @@ class Mixture:
     def tensors(self) -> dict[str, Tensor]:
         """The fields by name, for saving."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def amplitude(logarithm: Tensor) -> Tensor:
+    """That of the remainder; bounded, for what was learned of it ends with the tasks."""
+    return logarithm.clamp(-_MOST_LOG_AMPLITUDE, _MOST_LOG_AMPLITUDE).exp()
 
 
 def matern52(a: Tensor, b: Tensor, lengthscales: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,20 +12,43 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from metabo.adam import Adam
-from metabo.mixture.components import matern52
+from metabo.mixture.components import amplitude, matern52
+
+
+# Of the weak prior on log variance, log length scales, log noise, log head scale, and slope.
+_SPREADS = (3.0, 3.0, 3.0, 3.0, 0.5)
 
 
 @dataclass(frozen=True, eq=False)
 class Remainder:
-    """Variance (0-d) and `e` length scales of the remainder, and the noise variance (0-d)."""
+    """The kernel of the remainder, and the noise.
+
+    Attributes:
+        outputscale: 0-d, the variance where the family's mean function is zero.
+        lengthscales: `e`.
+        noise: 0-d, its variance.
+        slope: 0-d, how fast the logarithm of the remainder's standard deviation grows with the
+            family's mean function; None if it does not.
+    """
 
     outputscale: Tensor
     lengthscales: Tensor
     noise: Tensor
+    slope: Tensor | None = None
 
-    def covariance(self, inputs: Tensor) -> Tensor:
-        """That of the remainder, without the noise: `... x n x n` at inputs `... x n x e`."""
-        return self.outputscale * matern52(inputs, inputs, self.lengthscales)
+    def covariance(self, inputs: Tensor, trend: Tensor | None = None) -> Tensor:
+        """That of the remainder, without the noise: `... x n x n`.
+
+        Args:
+            inputs: `... x n x e`.
+            trend: `... x n`, the family's mean function there; not used without a slope.
+        """
+        covariance = self.outputscale * matern52(inputs, inputs, self.lengthscales)
+        if self.slope is None:
+            return covariance
+        assert trend is not None
+        size = amplitude(self.slope * trend)
+        return covariance * size.unsqueeze(-1) * size.unsqueeze(-2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +62,7 @@ class HeadTasks:
         mask: `T x n` (bool), false where a row is padding.
         mean: `p`, the mean head.
         root: `p x r`, a root of the head covariance.
+        trend: `p`, the head of the family's mean function, if the remainder has a slope.
     """
 
     features: Tensor
@@ -46,6 +71,7 @@ class HeadTasks:
     mask: Tensor
     mean: Tensor
     root: Tensor
+    trend: Tensor | None = None
 
 
 def log_likelihood(
@@ -59,7 +85,8 @@ def log_likelihood(
         head_scale: Multiplies the root.
     """
     head = tasks.features @ tasks.root * head_scale
-    covariance = head @ head.mT + remainder.covariance(tasks.inputs)
+    trend = None if tasks.trend is None else tasks.features @ tasks.trend
+    covariance = head @ head.mT + remainder.covariance(tasks.inputs, trend)
     deviation = tasks.targets - tasks.features @ tasks.mean
     density: Tensor = _LogDensity.apply(
         deviation * tasks.mask, _padded(covariance, remainder.noise, tasks.mask)
@@ -126,7 +153,8 @@ def fit_remainder(
     """The remainder, and the factor on the head's root, under which left-out tasks are most likely.
 
     Fitted to tasks whose head prior comes from *other* tasks: fitted to the same tasks, the
-    remainder would vanish and every interval be too narrow.
+    remainder would vanish and every interval be too narrow. The slope is fitted if the start has
+    one.
 
     Args:
         folds: Held-out tasks, each group with the head prior of the rest.
@@ -134,28 +162,29 @@ def fit_remainder(
         steps: Adam steps.
         step_size: Of Adam, on logarithms.
     """
-    parameters = [
-        start.outputscale.log().clone().requires_grad_(),
-        start.lengthscales.log().clone().requires_grad_(),
-        start.noise.log().clone().requires_grad_(),
-        torch.zeros_like(start.noise).requires_grad_(),
-    ]
-    optimizer = Adam([(parameters, step_size)])
+    origin = [*(v.log() for v in (start.outputscale, start.lengthscales, start.noise))]
+    origin += [torch.zeros_like(start.noise), torch.zeros_like(start.noise)]
+    parameters = [value.clone().requires_grad_() for value in origin]
+    optimizer = Adam([(parameters if start.slope is not None else parameters[:-1], step_size)])
     count = sum(int(fold.mask.sum()) for fold in folds)
     for _ in range(steps):
-        scale, lengths, noise, head = parameters
-        current = Remainder(scale.exp(), lengths.exp(), noise.exp() + 1e-6)
+        *_, head, _ = parameters
+        current = _remainder(parameters, start)
         # A weak pull to the start keeps what the data do not see (an idle input's length) finite.
         pull = sum(
-            (p - p0.log()).square().sum() for p, p0 in zip(parameters, _values(start), strict=True)
+            ((p - p0) / spread).square().sum()
+            for p, p0, spread in zip(parameters, origin, _SPREADS, strict=True)
         )
         likelihood = torch.stack(
             [log_likelihood(f, current, head.exp()).sum() for f in folds]
         ).sum()
-        optimizer.step((0.5 * pull / 9 - likelihood) / count)
-    scale, lengths, noise, head = (p.detach().exp() for p in parameters)
-    return Remainder(scale, lengths, noise + 1e-6), float(head)
+        optimizer.step((0.5 * pull - likelihood) / count)
+    found = [p.detach() for p in parameters]
+    return _remainder(found, start), float(found[3].exp())
 
 
-def _values(start: Remainder) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return start.outputscale, start.lengthscales, start.noise, torch.ones_like(start.noise)
+def _remainder(parameters: Sequence[Tensor], start: Remainder) -> Remainder:
+    scale, lengths, noise, _, slope = parameters
+    return Remainder(
+        scale.exp(), lengths.exp(), noise.exp() + 1e-6, None if start.slope is None else slope
+    )

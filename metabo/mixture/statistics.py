@@ -44,6 +44,7 @@ class HeadStatistics:
         targets: Tensor,
         mask: Tensor,
         remainder: Remainder,
+        trend: Tensor | None = None,
     ) -> HeadStatistics:
         """Summarise padded tasks.
 
@@ -53,9 +54,11 @@ class HeadStatistics:
             targets: `T x n`, in model units.
             mask: `T x n` (bool), false where a row is padding.
             remainder: The kernel of what the features leave over, and the noise.
+            trend: `p`, the head of the family's mean function, if the remainder has a slope.
         """
         columns = torch.cat([features, targets.unsqueeze(-1)], -1)
-        columns, constant = whiten(columns, remainder.covariance(inputs), remainder.noise, mask)
+        covariance = remainder.covariance(inputs, None if trend is None else features @ trend)
+        columns, constant = whiten(columns, covariance, remainder.noise, mask)
         white, y = columns[..., :-1], columns[..., -1:]
         energy = y.square().sum((-1, -2)) + constant
         return cls(white.mT @ white, (white.mT @ y).squeeze(-1), energy)
