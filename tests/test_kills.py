@@ -19,7 +19,8 @@ COUNTS = [3, pytest.param(50, marks=pytest.mark.slow)]
 
 HARNESS = """
 import os, random, signal, sys, time
-import metabo, metabo.cli
+import metabo, metabo.cli, metabo.commands.train
+from metabo import *
 from metabo.prior import Prior
 
 random.seed(int(sys.argv[1]))
