@@ -141,7 +141,10 @@ class TableFamily(TaskFamily):
         generator = torch.Generator().manual_seed(seed)
         chosen = _draw(len(self), num_tasks, generator)
         return [
-            task.subset(_draw(len(task), num_points, generator))
+            # A whole task is not checked anew: with 200,000 of them it would take a minute.
+            task
+            if num_points is None or num_points >= len(task)
+            else task.subset(_draw(len(task), num_points, generator))
             for task in (self._tasks[i] for i in chosen.tolist())
         ]
 
