@@ -334,7 +334,8 @@ def compare(
 ) -> None:
     """Say whether a prior is worth it: tasks are left out of training and optimised anew.
 
-    Compared with a Gaussian process without a prior, and with random search. Takes minutes.
+    Compared with a Gaussian process without a prior, and with random search. Takes minutes; of very
+    many runs a random part is compared.
 
     - `metabo compare runs.csv --task batch --output yield`
     """
