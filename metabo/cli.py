@@ -1,25 +1,22 @@
-"""The command line: parsing only; `metabo.commands` does the work."""
+"""The command line: parsing only; `metabo.commands` does the work.
+
+A command imports what it needs when it is run, so that none waits for the packages of another.
+"""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from metabo import __version__
-from metabo.acquisition_search import ExhaustedError
-from metabo.commands.check import check as run_check
-from metabo.commands.compare import compare as run_compare
-from metabo.commands.info import info as run_info
-from metabo.commands.observations import Limit, Observations
-from metabo.commands.results import results as run_results
-from metabo.commands.runs import Runs
-from metabo.commands.suggest import suggest as run_suggest
-from metabo.commands.train import train as run_train
-from metabo.meta_training.reptile import DivergedError
+
+if TYPE_CHECKING:
+    from metabo.commands.observations import Limit
+    from metabo.commands.runs import Runs
 
 
 class _PlainErrors(TyperGroup):
@@ -32,10 +29,21 @@ class _PlainErrors(TyperGroup):
             raise
         except OSError as error:
             message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        except (ValueError, ImportError, ExhaustedError, DivergedError) as error:
+        except (ValueError, ImportError) as error:
+            message = str(error)
+        except RuntimeError as error:
+            if not _is_of_the_input(error):
+                raise
             message = str(error)
         typer.echo(f"error: {message}", err=True)
         raise typer.Exit(2)
+
+
+def _is_of_the_input(error: RuntimeError) -> bool:
+    from metabo.acquisition_search import ExhaustedError
+    from metabo.meta_training.reptile import DivergedError
+
+    return isinstance(error, ExhaustedError | DivergedError)
 
 
 app = typer.Typer(
@@ -87,6 +95,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 def _runs(
     runs: Path, task: str, output: str, inputs: str | None, minimize: bool, space: Path | None
 ) -> Runs:
+    from metabo.commands.runs import Runs
+
     names = None if inputs is None else tuple(name.strip() for name in inputs.split(","))
     return Runs(runs, task, output, names, minimize, space)
 
@@ -131,6 +141,8 @@ def check(
 
     - `metabo check runs.csv --task batch --output yield`
     """
+    from metabo.commands.check import check as run_check
+
     if not run_check(_runs(runs, task, output, inputs, minimize, space), as_json=as_json):
         raise typer.Exit(2)
 
@@ -159,6 +171,8 @@ def train(
     - `metabo train runs.csv --task batch --output yield -o prior.safetensors`
     - `metabo train runs.parquet --task dataset --output loss --minimize -o p.safetensors`
     """
+    from metabo.commands.train import train as run_train
+
     table = _runs(runs, task, output, inputs, minimize, space)
     run_train(
         table,
@@ -180,6 +194,8 @@ def info(
 
     - `metabo info prior.safetensors`
     """
+    from metabo.commands.info import info as run_info
+
     run_info(prior, as_json=as_json)
 
 
@@ -221,6 +237,9 @@ def suggest(
 
     Of an evaluation that failed, the cell of the measured value says `failed`.
     """
+    from metabo.commands.observations import Observations
+    from metabo.commands.suggest import suggest as run_suggest
+
     run_suggest(
         prior,
         Observations(
@@ -265,7 +284,8 @@ def report(
     - `metabo report prior.safetensors -o prior.html`
     - `metabo report prior.safetensors session.jsonl -o session.html`
     """
-    # Here, since it needs the packages of the extra "report".
+    # It needs the packages of the extra "report".
+    from metabo.commands.observations import Observations
     from metabo.commands.prior_page import prior_page
 
     limits = [_limit(text) for text in constraint or []]
@@ -281,6 +301,8 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _limit(text: str) -> Limit:
+    from metabo.commands.observations import Limit
+
     path, sign, value = re.fullmatch(r"(.*?)\s*(?:(<=|>=)\s*(.*))?", text, re.DOTALL).groups()  # type: ignore[union-attr]
     try:
         return Limit(Path(path), is_upper=sign == "<=", value=float(value))
@@ -312,10 +334,13 @@ def compare(
 ) -> None:
     """Say whether a prior is worth it: tasks are left out of training and optimised anew.
 
-    Compared with a Gaussian process without a prior, and with random search. Takes minutes.
+    Compared with a Gaussian process without a prior, and with random search. Takes minutes; of very
+    many runs a random part is compared.
 
     - `metabo compare runs.csv --task batch --output yield`
     """
+    from metabo.commands.compare import compare as run_compare
+
     run_compare(
         _runs(runs, task, output, inputs, minimize, space),
         evaluations=evaluations,
@@ -343,6 +368,8 @@ def results(
 
     - `metabo results experiments/results/bo_hpobench -o page.html`
     """
+    from metabo.commands.results import results as run_results
+
     run_results(rows, title=title, out=out)
 
 
@@ -355,7 +382,7 @@ def demo(
     smoke: Smoke = False,
 ) -> None:
     """Learn priors and compare, on logistic curves and on three real data sets; under 5 minutes."""
-    # Here, since it needs the packages of the extra "demo".
+    # It needs the packages of the extra "demo".
     from metabo.benchmark.demo import DemoSettings, run_demo
 
     run_demo(DemoSettings.smoke() if smoke else DemoSettings(), seed=seed, out=out)

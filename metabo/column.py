@@ -4,15 +4,16 @@ A number stands for itself. A category stands as its index among the choices, an
 as its rank, so that a point of any space is a row of numbers.
 """
 
+from __future__ import annotations
+
 import difflib
 import math
 import numbers
 from collections.abc import Hashable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
 from ConfigSpace import CategoricalHyperparameter, Constant, Float, Integer, OrdinalHyperparameter
 from ConfigSpace.hyperparameters import (
     FloatHyperparameter,
@@ -21,7 +22,9 @@ from ConfigSpace.hyperparameters import (
     NumericalHyperparameter,
 )
 from scipy.stats import kstest
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Input = Hyperparameter[Any, Any]
 
@@ -94,6 +97,8 @@ def to_numbers(hyperparameter: Input, values: Sequence[Any] | pd.Series) -> Tens
         SpaceError: If a value is missing, not a number, or not one of the choices. Ranges are not
             checked here.
     """
+    import torch  # here, since a look through a table of earlier runs needs none
+
     name, listed = hyperparameter.name, choices(hyperparameter)
     column = pd.Series(values, dtype=object).reset_index(drop=True)
     if listed is not None:

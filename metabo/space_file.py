@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from ConfigSpace import CategoricalHyperparameter, ConfigurationSpace
 
 from metabo import column
 from metabo.column import Input, SpaceError, closest
-from metabo.space import InputSpace
+
+if TYPE_CHECKING:
+    from metabo.space import InputSpace
 
 _OPTIONS = {"low", "high", "log", "integer"}
 
@@ -45,6 +47,8 @@ def declared_space(
     Raises:
         SpaceError: If a declaration is of no input or makes no sense.
     """
+    from metabo.space import InputSpace  # here, since to read a file needs no PyTorch
+
     for name in declarations:
         if name not in inputs:
             raise SpaceError(f"{name!r} is declared but no input: {closest(name, inputs)}")

@@ -19,10 +19,16 @@ COUNTS = [3, pytest.param(50, marks=pytest.mark.slow)]
 
 HARNESS = """
 import os, random, signal, sys, time
-import metabo, metabo.cli
+import metabo, metabo.cli, metabo.commands.train
+from metabo import *
 from metabo.prior import Prior
 
 random.seed(int(sys.argv[1]))
+
+def content(path):
+    "All that a prior file holds but how long it took."
+    prior = Prior.load(path)
+    return prior.digest, {k: v for k, v in prior.provenance.items() if k != "seconds"}
 
 def killed(work, after):
     "Run work in a child and kill it after some seconds; whether it was killed before it ended."
@@ -95,11 +101,60 @@ while count < moments:
         if os.path.exists(out):
             Prior.load(out)
     else:
-        assert Prior.load(out).digest == Prior.load(out + "-through").digest
+        assert content(out) == content(out + "-through")
         os.remove(out)
 assert not killed(lambda: train(out, "--resume"), 600)
+assert content(out) == content(out + "-through")
 """
 )
+
+# With many more checkpoints than a command writes in so short a time.
+META_TRAINING = (
+    HARNESS
+    + """
+from pathlib import Path
+import pandas as pd
+from metabo.meta_training.features import FeatureSettings
+from metabo.meta_training.heads import HeadSettings
+from metabo.meta_training.records import Records
+from metabo.meta_training.refine import RefineSettings
+from metabo.meta_training.reptile import ReptileSettings
+
+moments, runs, out = int(sys.argv[2]), sys.argv[3], Path(sys.argv[4])
+settings = MetaTrainSettings(
+    features=FeatureSettings(
+        hidden=(16, 16),
+        reptile=ReptileSettings(outer_steps=100, inner_steps=10),
+        refine=RefineSettings(steps=20),
+    ),
+    heads=HeadSettings(num_components=(1,)),
+)
+
+def train(path):
+    family = TableFamily.from_frame(pd.read_csv(runs), task="batch", output="damage")
+    checkpoint = path.with_suffix(".training") / "reptile.safetensors"
+    records = Records(checkpoint=checkpoint, every=5, resume=True)
+    meta_train(family, settings=settings, records=records, progress=False).save(path)
+
+through = out.with_name("through")
+started = time.monotonic()
+assert not killed(lambda: train(through), 600)
+seconds = time.monotonic() - started
+begun = 0
+for _ in range(moments):
+    killed(lambda: train(out), seconds * random.random() / 2)
+    begun += any(out.with_suffix(".training").glob("reptile-*"))
+assert begun
+assert not killed(lambda: train(out), 600)
+assert content(out) == content(through)
+"""
+)
+
+
+def made_runs(folder: Path) -> Path:
+    rows = [f"b{b},{d},{(d - 4 - b) ** 2}" for b in range(3) for d in range(6)]
+    (folder / "runs.csv").write_text("\n".join(["batch,dose,damage", *rows]))
+    return folder / "runs.csv"
 
 
 def run(script: str, *arguments: object) -> str:
@@ -118,11 +173,15 @@ def test_while_telling(make_prior: Callable[..., Prior], tmp_path: Path, moments
 
 @pytest.mark.parametrize("moments", COUNTS)
 def test_while_training(tmp_path: Path, moments: int) -> None:
-    rows = [f"b{b},{d},{(d - 4 - b) ** 2}" for b in range(3) for d in range(6)]
-    (tmp_path / "runs.csv").write_text("\n".join(["batch,dose,damage", *rows]))
     out = tmp_path / "prior.safetensors"
-    run(TRAINING, moments, moments, tmp_path / "runs.csv", out)
+    run(TRAINING, moments, moments, made_runs(tmp_path), out)
     assert Prior.load(out).digest == Prior.load(f"{out}-through").digest
     # What a kill has left half written is gone, too.
     left = {path.name for path in tmp_path.iterdir() if not path.name.startswith(f".{0:08x}")}
     assert not [name for name in left if name.endswith(".training")], left
+
+
+@pytest.mark.slow
+def test_while_reptile_is_under_way(tmp_path: Path) -> None:
+    """It goes on from the middle of a network's training, to the same Prior bit for bit."""
+    run(META_TRAINING, 0, 10, made_runs(tmp_path), tmp_path / "prior.safetensors")

@@ -41,6 +41,19 @@ class Verdict:
     num_tasks: int
 
 
+def a_part(family: TableFamily, settings: MetaTrainSettings, *, seed: int) -> TableFamily:
+    """As many tasks and runs as a comparison looks at, drawn at random; all, if there are no more.
+
+    Args:
+        family: The tasks.
+        settings: Of meta-training, which looks at no more either.
+        seed: The same seed draws the same.
+    """
+    most = settings.num_tasks + _MAX_TASKS
+    tasks = family.tasks(most, settings.table_points_per_task, seed=seed)
+    return TableFamily(tasks, family.space, minimize=family.minimize)
+
+
 def leave_out(
     family: TableFamily,
     *,
@@ -56,7 +69,7 @@ def leave_out(
     chosen from.
 
     Args:
-        family: The tasks.
+        family: The tasks; of very many, `a_part` is looked at.
         settings: Of meta-training.
         evaluations: How many evaluations each search gets.
         repeats: How many searches there are on each task.
@@ -71,7 +84,7 @@ def leave_out(
             between them.
     """
     # As tasks are inside, larger is better.
-    family = TableFamily(family.tasks(), family.space)
+    family = TableFamily(a_part(family, settings, seed=seed).tasks(), family.space)
     tasks = family.tasks(seed=seed, num_points=_MAX_CANDIDATES)
     problems = [
         problem for task in tasks if _can_be_optimised(problem := table_problem("runs", task))

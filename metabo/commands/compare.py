@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from metabo.benchmark.leave_out import Verdict, judge, leave_out
+from metabo.benchmark.leave_out import Verdict, a_part, judge, leave_out
 from metabo.benchmark.report import summarise, table
 from metabo.commands.runs import Runs
-from metabo.commands.terminal import console, print_json
+from metabo.commands.terminal import console, note, print_json
 from metabo.meta_training.meta_train import MetaTrainSettings
 from metabo.table_file import write_table
+from metabo.tasks.tables import TableFamily
 
 _ENOUGH_TASKS = 6  # with fewer, no paired test can be clear
 
@@ -27,9 +28,14 @@ def compare(
     out: Path | None,
 ) -> None:
     """Run the comparison and print the answer."""
+    settings = MetaTrainSettings.smoke() if smoke else MetaTrainSettings()
+    family = runs.family()
+    part = a_part(family, settings, seed=seed)
+    if _size(part) != _size(family):
+        note(f"of {_size(family)} a random part is compared: {_size(part)}")
     rows = leave_out(
-        runs.family(),
-        settings=MetaTrainSettings.smoke() if smoke else MetaTrainSettings(),
+        part,
+        settings=settings,
         evaluations=evaluations,
         repeats=repeats,
         seed=seed,
@@ -54,6 +60,10 @@ def compare(
             },
         }
     )
+
+
+def _size(family: TableFamily) -> str:
+    return f"{sum(len(task) for task in family.tasks())} runs of {len(family)} tasks"
 
 
 def _answer(verdict: Verdict) -> str:

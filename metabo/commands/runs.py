@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from metabo.space_file import declared_space, read_declarations
 from metabo.table_file import read_table
 from metabo.tasks.findings import Finding, find
-from metabo.tasks.tables import TableFamily
+
+if TYPE_CHECKING:
+    from metabo.tasks.tables import TableFamily
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ class Runs:
         Raises:
             ValueError: If anything is wrong with the table; says all that is.
         """
+        from metabo.tasks.tables import TableFamily  # here, since `check` needs no PyTorch
+
         wrong = [finding for finding in self.findings if finding.severity == "wrong"]
         if wrong:
             lines = [f"  column {finding.column!r} {finding.message}" for finding in wrong]

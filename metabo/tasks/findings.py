@@ -11,7 +11,7 @@ import pandas as pd
 
 from metabo import column
 from metabo.column import SpaceError
-from metabo.tasks.tables import input_columns
+from metabo.tasks.columns import input_columns
 
 _FEW_TASKS = 5
 _FEW_ROWS = 3  # of a task
@@ -61,7 +61,7 @@ def find(
     Raises:
         ValueError: If a column does not exist or there are no rows.
     """
-    names = input_columns(frame, task, inputs, output, None)
+    names = input_columns(frame, task, inputs, output)
     frame = frame.reset_index(drop=True)
     found = [
         *_missing(frame, [task, output, *names]),

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from metabo.column import closest, numbers_of
 from metabo.space import InputSpace, SpaceError
+from metabo.tasks.columns import input_columns
 from metabo.tasks.task import Task, TaskFamily, refuse_empty
 
 
@@ -75,7 +76,9 @@ class TableFamily(TaskFamily):
             ValueError: If a column is wrong, or a task or an output is missing or not finite.
             SpaceError: If an input is missing or outside the space.
         """
-        inputs = input_columns(frame, task, inputs, output, space)
+        if inputs is None and space is not None:
+            inputs = _names(space)
+        inputs = input_columns(frame, task, inputs, output)
         frame = frame.reset_index(drop=True)
         labels = _labels(frame[task])
         Y = _outputs(frame[output], labels)
@@ -138,7 +141,10 @@ class TableFamily(TaskFamily):
         generator = torch.Generator().manual_seed(seed)
         chosen = _draw(len(self), num_tasks, generator)
         return [
-            task.subset(_draw(len(task), num_points, generator))
+            # A whole task is not checked anew: with 200,000 of them it would take a minute.
+            task
+            if num_points is None or num_points >= len(task)
+            else task.subset(_draw(len(task), num_points, generator))
             for task in (self._tasks[i] for i in chosen.tolist())
         ]
 
@@ -161,37 +167,6 @@ def _draw(available: int, wanted: int | None, generator: torch.Generator) -> Ten
     if wanted is None or wanted >= available:
         return torch.arange(available)
     return torch.randperm(available, generator=generator)[:wanted]
-
-
-def input_columns(
-    frame: pd.DataFrame,
-    task: str,
-    inputs: Sequence[str] | None,
-    output: str,
-    space: InputSpace | ConfigurationSpace | None,
-) -> list[str]:
-    """The input columns, after all columns that were asked for are found to be there."""
-    if not isinstance(frame, pd.DataFrame):
-        raise TypeError(f"expected a pandas DataFrame, got a {type(frame).__name__}")
-    if isinstance(inputs, str):
-        raise TypeError(f"inputs must be a list of column names, such as [{inputs!r}]")
-    if inputs is None:
-        others: list[str] = [name for name in frame.columns if name not in {task, output}]
-        inputs = others if space is None else _names(space)
-    columns = list(frame.columns)
-    for role, name in [("task", task), ("output", output), *(("input", name) for name in inputs)]:
-        if name not in frame.columns:
-            raise ValueError(f"the table has no {role} column {name!r}: {closest(name, columns)}")
-    for name, count in Counter([task, output, *inputs]).items():
-        if count > 1:
-            raise ValueError(f"column {name!r} is asked for {count} times; each has one role")
-        if columns.count(name) > 1:
-            raise ValueError(f"the table has more than one column {name!r}; rename one")
-    if not inputs:
-        raise ValueError("no input columns: name at least one")
-    if frame.empty:
-        raise ValueError("the table has no rows")
-    return list(inputs)
 
 
 def _names(space: InputSpace | ConfigurationSpace) -> list[str]:

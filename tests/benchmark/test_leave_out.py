@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from metabo.benchmark.leave_out import judge, leave_out
+from metabo.benchmark.leave_out import a_part, judge, leave_out
 from metabo.meta_training.features import FeatureSettings
 from metabo.meta_training.heads import HeadSettings
 from metabo.meta_training.meta_train import MetaTrainSettings
@@ -50,6 +50,28 @@ TINY = MetaTrainSettings(
     ),
     heads=HeadSettings(num_components=(1,)),
 )
+
+
+def test_a_part_of_very_many_runs() -> None:
+    counts = [30] * 5 + [2] * 200
+    task = np.repeat(np.arange(205), counts)
+    x = np.arange(len(task)) / len(task)
+    frame = pd.DataFrame({"task": task, "x": x, "y": 2 * x})
+    family = TableFamily.from_frame(frame, task="task", output="y", minimize=True)
+    settings = MetaTrainSettings(num_tasks=110, table_points_per_task=10)
+    part = a_part(family, settings, seed=0)
+    assert part.minimize
+    assert len(part) == 150  # with 40 to optimise
+    assert {len(task) for task in part.tasks()} == {2, 10}
+    for task in part.tasks():  # its own runs, none twice
+        (whole,) = family.only(task.name).tasks()
+        assert {*task.X[:, 0].tolist()} <= {*whole.X[:, 0].tolist()}
+        assert len({*task.X[:, 0].tolist()}) == len(task)
+        assert (task.Y == -2 * task.X).all()
+    assert a_part(family, settings, seed=0).names == part.names
+    assert a_part(family, settings, seed=1).names != part.names
+    few = a_part(family, MetaTrainSettings(), seed=0)
+    assert few.names == family.names
 
 
 @pytest.mark.slow
