@@ -62,15 +62,26 @@ class Mixture:
         distinct, index = torch.unique(self.lengthscales, dim=0, return_inverse=True)
         return distinct, index
 
+    @cached_property
+    def _filled_columns(self) -> tuple[Tensor, Tensor]:
+        # Of all roots, `m x p`, and whose they are. A broad component's root is mostly padding.
+        columns = self.roots.mT
+        filled = (columns != 0).any(-1)
+        return columns[filled], filled.nonzero()[:, 0]
+
     def mean(self, features: Tensor) -> Tensor:
         """The prior mean, `... x C x n`, at features `... x n x p`."""
         return (features @ self.means.mT).mT
 
     def variance(self, features: Tensor) -> Tensor:
         """The prior variance, `... x C x n`, at features `... x n x p`."""
+        columns, owner = self._filled_columns
         # Part by part: for a whole table, C x n x r numbers at once would be gigabytes.
-        parts = features.split(_ROWS, -2)
-        heads = [(part.unsqueeze(-3) @ self.roots).square().sum(-1) for part in parts]
+        heads = []
+        for part in features.split(_ROWS, -2):
+            squares = (columns @ part.mT).square()
+            zeros = squares.new_zeros(*squares.shape[:-2], self.num_components, squares.shape[-1])
+            heads.append(zeros.index_add(-2, owner, squares))
         return torch.cat(heads, -1) + self.outputscales[:, None]
 
     def covariance(self, a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> Tensor:
