@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from metabo.acquisition_search import score_points
 from metabo.mixture.conditioning import Comparison
-from metabo.mixture.fixed_points import FixedPoints, fit_in_memory
+from metabo.mixture.fixed_points import At, FixedPoints, fit_in_memory
 from metabo.space import InputSpace
 from metabo.surrogates.incumbent_improvement import LogIncumbentImprovement
 
@@ -46,6 +46,7 @@ class Candidates:
             )
         space.check(points, name="candidates")
         self.X = space.snap(points.double())
+        self._columns = self.X.T.contiguous()  # which are faster to compare than rows
         self._rows: dict[tuple[float, ...], Tensor] = {}
         self._fixed_points: FixedPoints | None = None
 
@@ -58,13 +59,13 @@ class Candidates:
         for point in taken:
             left[self._rows_of(point)] = False
         for column, value in fixed.items():
-            left &= self.X[:, column] == value
+            left &= self._columns[column] == value
         return left.nonzero().squeeze(-1)
 
     def _rows_of(self, point: Tensor) -> Tensor:
         key = tuple(point.tolist())
         if key not in self._rows:
-            self._rows[key] = (point == self.X).all(-1).nonzero().squeeze(-1)
+            self._rows[key] = (self._columns == point[:, None]).all(0).nonzero().squeeze(-1)
         return self._rows[key]
 
     def best(self, acquisition: AcquisitionFunction, rows: Tensor) -> Tensor:
@@ -93,27 +94,31 @@ def _most_promising(
     """
     conditioned = acquisition.conditioned
     if len(acquisition.incumbent) == 0:
-        marginals = points.marginals(conditioned)
+        predict = points.marginals(conditioned)
         values = [
-            acquisition.expectation(X[part].unsqueeze(-2), marginals.select(part))
+            acquisition.expectation(X[part].unsqueeze(-2), predict(part))
             for part in rows.split(_ROWS)
         ]
-        return rows[torch.cat(values).argmax()]
-    compared = points.compare(conditioned, acquisition.incumbent_row)
-    if acquisition.objective is None:
-        rows = _contenders(acquisition, X, compared, rows)
-    values = [
-        acquisition.improvement(X[part].unsqueeze(-2), compared.select(part))
-        for part in rows.split(_ROWS)
-    ]
+    else:
+        compare = points.compare(conditioned, acquisition.incumbent_row)
+        if acquisition.objective is None:
+            rows = _contenders(acquisition, X, compare, rows)
+        values = [
+            acquisition.improvement(X[part].unsqueeze(-2), compare(part))
+            for part in rows.split(_ROWS)
+        ]
     return rows[torch.cat(values).argmax()]
 
 
 def _contenders(
-    acquisition: LogIncumbentImprovement, X: Tensor, compared: Comparison, rows: Tensor
+    acquisition: LogIncumbentImprovement,
+    X: Tensor,
+    compare: Callable[[At], Comparison],
+    rows: Tensor,
 ) -> Tensor:
     """The rows, among some, that may be the best: those that a cheap bound does not rule out."""
-    bounds = acquisition.log_bound(compared)[rows]
+    parts = [slice(begin, begin + _ROWS) for begin in range(0, len(X), _ROWS)]
+    bounds = torch.cat([acquisition.log_bound(compare(part)) for part in parts])[rows]
     first = rows[bounds.argmax()][None]
-    reached = acquisition.improvement(X[first].unsqueeze(-2), compared.select(first))
+    reached = acquisition.improvement(X[first].unsqueeze(-2), compare(first))
     return rows[bounds >= reached - _ROUNDING]

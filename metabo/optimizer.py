@@ -302,6 +302,8 @@ class Optimizer:
 
     def _columns(self, fixed: Mapping[str, Any]) -> dict[int, float]:
         """The fixed inputs by column, checked."""
+        if not fixed:
+            return {}
         space = self.prior.space
         anywhere = space.to_dicts(space.sample(1, seed=0))[0]
         values = space.snap(space.to_tensor({**anywhere, **fixed}))[0].tolist()

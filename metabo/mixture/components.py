@@ -96,7 +96,9 @@ class Mixture:
         distinct, index = self._distinct_lengthscales
         remainder = matern52(a[1].unsqueeze(-3), b[1].unsqueeze(-3), distinct[:, None, :])
         remainder = remainder.index_select(-3, index) * self.outputscales[:, None, None]
-        return pulled @ b[0].unsqueeze(-3).mT + remainder
+        # Without a batch of b, this is one product of two matrices.
+        right = b[0] if b[0].dim() == 2 else b[0].unsqueeze(-3)
+        return pulled @ right.mT + remainder
 
     def select(self, index: Tensor) -> Mixture:
         """The components at `index` (long or bool), their weights not renormalised."""

@@ -40,10 +40,6 @@ class Marginals:
         """`... x C x q x q`."""
         return torch.diag_embed(self.variances)
 
-    def select(self, index: Tensor) -> Marginals:
-        """Some of the points."""
-        return Marginals(self.means[..., index], self.variances[..., index])
-
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
@@ -60,11 +56,6 @@ class Comparison:
     variances: Tensor
     shared: Tensor
     reference: Marginals
-
-    def select(self, index: Tensor) -> Comparison:
-        """Some of the points."""
-        means, variances = self.means[:, index], self.variances[:, index]
-        return Comparison(means, variances, self.shared[:, index], self.reference)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,9 @@ point :math:`x_j`, which is :math:`(L_{j \cdot} - b_j)^\top E` with :math:`b_j =
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -29,7 +31,10 @@ from metabo.mixture.conditioning import (
     Marginals,
 )
 
+At = Tensor | slice  # some of the points
+
 _MOST_NUMBERS = 125_000_000  # kept at a time, a gigabyte
+_IN_CACHE = 50_000  # numbers at a time: pages of new memory cost more than what fills them
 _SAME = 1e-9  # of a factor's largest entry: no more than rounding
 
 
@@ -72,25 +77,24 @@ class _Followed:
         """Forget all but so many rows of E."""
         if count < len(self.inputs):
             self.inputs = self.inputs[:count]
-            self.variance = self.prior_variance - self.explained[:count].square().sum(0)
+            self.variance = self.prior_variance
+            self._explain(self.explained[:count])
 
-    def append(self, conditioned: ConditionedMixture, component: int, cross: Tensor) -> None:
-        """Add the last m rows of E.
+    def _explain(self, rows: Tensor) -> None:
+        left = self.variance - rows.square().sum(0)
+        self.variance = torch.maximum(left, VARIANCE_FLOOR * self.prior_variance)
 
-        Args:
-            conditioned: Given all observations.
-            component: Which of its components this is.
-            cross: `m x N`, k(x, Z) of the last m observations.
-        """
-        factor, n = conditioned.factor[component], len(self.inputs)
-        self._make_room(n + len(cross))
-        unexplained = cross - factor[n:, :n] @ self.explained[:n]
-        rows = torch.linalg.solve_triangular(factor[n:, n:], unexplained, upper=False)
-        self.explained[n : n + len(cross)] = rows
-        self.variance = self.variance - rows.square().sum(0)
+    def append(self, conditioned: ConditionedMixture, component: int) -> None:
+        """Turn the rows k(x, Z) of new observations, already written below E, into rows of E."""
+        factor, old, n = conditioned.factor[component], len(self.inputs), len(conditioned.points[1])
+        rows = self.explained[old:n]
+        rows.addmm_(factor[old:, :old], self.explained[:old], alpha=-1)
+        rows.copy_(torch.linalg.solve_triangular(factor[old:, old:], rows, upper=False))
+        self._explain(rows)
         self.inputs, self.factor, self.jitter = conditioned.points[1], factor, conditioned.jitter
 
-    def _make_room(self, count: int) -> None:
+    def make_room(self, count: int) -> None:
+        """For so many rows in all."""
         room = len(self.explained)
         if room < count:
             larger = self.explained.new_empty(max(count, 2 * room), len(self.mean))
@@ -123,23 +127,24 @@ class FixedPoints:
         self._points = (features, inputs)
         self._followed: dict[bytes, _Followed] = {}
 
-    def marginals(self, conditioned: ConditionedMixture) -> Marginals:
-        """What `conditioned.predict` says of the points one by one."""
-        followed = self._follow(conditioned)
-        (means,) = _products(followed, conditioned.residual.mT)
-        return _marginals(followed, means)
+    def marginals(self, conditioned: ConditionedMixture) -> Callable[[At], Marginals]:
+        """What `conditioned.predict` says of the points at some indices, one by one.
 
-    def compare(self, conditioned: ConditionedMixture, row: int) -> Comparison:
-        """What `conditioned.compare` says, with an observation's point as the reference."""
+        To be used before the next call: then what is kept changes.
+        """
+        return partial(_marginals, self._follow(conditioned), conditioned.residual.mT)
+
+    def compare(self, conditioned: ConditionedMixture, row: int) -> Callable[[At], Comparison]:
+        """What `conditioned.compare` says, with an observation's point as the reference.
+
+        To be used likewise.
+        """
         features, inputs = conditioned.points
-        reference = conditioned.predict(features[row : row + 1], inputs[row : row + 1])
-        followed = self._follow(conditioned)
-        shared = conditioned.factor[:, row] - reference.explained.squeeze(-1)
+        found = conditioned.predict(features[row : row + 1], inputs[row : row + 1])
+        shared = conditioned.factor[:, row] - found.explained.squeeze(-1)
         weights = torch.stack([conditioned.residual.squeeze(-1), shared], 1)
-        means, shared = _products(followed, weights)
-        found = _marginals(followed, means)
-        at_reference = Marginals(reference.means, reference.variances)
-        return Comparison(found.means, found.variances, shared, at_reference)
+        reference = Marginals(found.means, found.variances)
+        return partial(_compare, self._follow(conditioned), weights, reference)
 
     def _follow(self, conditioned: ConditionedMixture) -> list[_Followed]:
         """What is kept of each component, brought up to date."""
@@ -174,9 +179,23 @@ class FixedPoints:
         if start == len(inputs):
             return
         mixture = conditioned.mixture.select(torch.tensor(list(which.values())))
-        crosses = mixture.covariance((features[start:], inputs[start:]), self._points)
-        for (key, component), cross in zip(which.items(), crosses, strict=True):
-            self._followed[key].append(conditioned, component, cross)
+        followed = [self._followed[key] for key in which]
+        for part in followed:
+            part.make_room(len(inputs))
+        new = (features[start:], inputs[start:])
+        for columns in self._blocks(len(which) * len(new[1])):
+            block = (self._points[0][columns], self._points[1][columns])
+            crosses = mixture.covariance(new, block)
+            for part, cross in zip(followed, crosses, strict=True):
+                part.explained[start : len(inputs), columns] = cross
+        for part, component in zip(followed, which.values(), strict=True):
+            part.append(conditioned, component)
+
+    def _blocks(self, height: int) -> Iterator[slice]:
+        """The points part by part, so that numbers of a part, at a height, fit in the cache."""
+        width = max(_IN_CACHE // height, 256)
+        for begin in range(0, len(self._points[0]), width):
+            yield slice(begin, begin + width)
 
 
 def _fingerprints(mixture: Mixture) -> list[bytes]:
@@ -191,19 +210,23 @@ def _fingerprints(mixture: Mixture) -> list[bytes]:
     return [row.tobytes() for row in torch.cat(parts, 1).cpu().numpy()]
 
 
-def _products(followed: list[_Followed], weights: Tensor) -> Tensor:
-    """Weights, `C x s x n`, times each component's E: `s x C x N`."""
+def _predict(followed: list[_Followed], weights: Tensor, at: At) -> tuple[Tensor, Tensor, Tensor]:
+    """Means and variances, `C x q`, and weights, `C x s x n`, times E, `s x C x q`."""
     n = weights.shape[-1]
-    found = weights.new_empty(weights.shape[1], len(followed), len(followed[0].mean))
-    for component, (part, weight) in enumerate(zip(followed, weights, strict=True)):
-        found[:, component] = weight @ part.explained[:n]
-    return found
+    products = torch.stack(
+        [w @ part.explained[:n, at] for w, part in zip(weights, followed, strict=True)], 1
+    )
+    means = products[0] + torch.stack([part.mean[at] for part in followed])
+    return means, torch.stack([part.variance[at] for part in followed]), products
 
 
-def _marginals(followed: list[_Followed], gains: Tensor) -> Marginals:
-    """With what the observations add to the prior means, `C x N`."""
-    for gain, part in zip(gains, followed, strict=True):
-        gain += part.mean
-    variances = [part.variance.clamp_min(0) for part in followed]
-    floors = torch.stack([VARIANCE_FLOOR * part.prior_variance for part in followed])
-    return Marginals(gains, torch.maximum(torch.stack(variances), floors))
+def _marginals(followed: list[_Followed], residual: Tensor, at: At) -> Marginals:
+    means, variances, _ = _predict(followed, residual, at)
+    return Marginals(means, variances)
+
+
+def _compare(
+    followed: list[_Followed], weights: Tensor, reference: Marginals, at: At
+) -> Comparison:
+    means, variances, (_, shared) = _predict(followed, weights, at)
+    return Comparison(means, variances, shared, reference)

@@ -20,6 +20,7 @@ optimum it still has a gradient.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from botorch.acquisition import AcquisitionFunction
@@ -35,7 +36,6 @@ from metabo.surrogates.mixture_prior_gp import MixturePriorGP
 _NUM_DRAWS = 128
 _LIKELY = 1e-4  # components with less of the posterior change no decision, and cost time
 _FLOOR = 1e-30  # of the expected improvement by draws, so that its logarithm is finite
-_COLUMNS = 2048  # of points at a time, for which a processor's cache has room
 _LEAST = 1e-250  # what a bound is raised by, lest it be zero where the improvement is not
 
 
@@ -68,10 +68,12 @@ class LogIncumbentImprovement(AcquisitionFunction):
         self.conditioned, self.encode = model.conditioned.likely(_LIKELY), model.encode
         self.prior = model.prior
         self.objective = objective
-        engine = SobolEngine(2, scramble=True, seed=seed)
-        uniform = engine.draw(_NUM_DRAWS, dtype=torch.float64).clamp(1e-6, 1 - 1e-6)
-        self.draws = torch.special.ndtri(uniform).to(model.train_targets.device)
+        self.draws = _draws(seed).to(model.train_targets.device)
         X = model.train_inputs[0] if X_evaluated is None else X_evaluated
+        # Of a variance of which rounding may leave nothing: its root has a gradient then, too.
+        mixture = self.conditioned.mixture
+        scales = mixture.roots.square().sum((-1, -2)) + mixture.outputscales
+        self._floor = 1e-12 * float(scales.max())
         self.incumbent, self.incumbent_row = X[:0], -1
         if len(X):
             with torch.no_grad():
@@ -104,7 +106,7 @@ class LogIncumbentImprovement(AcquisitionFunction):
         """`forward`, from what the model predicts there and at the incumbent."""
         if self.objective is not None:
             return self._by_draws(X, compared)
-        gain, deviation = _difference(compared, _floor(compared))
+        gain, deviation = self._difference(compared)
         log_improvement = (self.prior.output_scale * deviation).log() + _log_ei_helper(
             gain / deviation
         )
@@ -116,24 +118,27 @@ class LogIncumbentImprovement(AcquisitionFunction):
         By :math:`\phi(u) + u\, \Phi(u) \le \max(u, 0) + \phi(u) / (1 + u^2)`, where the right side
         is at most half as large again.
         """
-        floor, bounds = _floor(compared), []
-        columns = (compared.means, compared.variances, compared.shared)
-        for part in zip(*(values.split(_COLUMNS, -1) for values in columns), strict=True):
-            gain, deviation = _difference(Comparison(*part, compared.reference), floor)
-            squares = (gain / deviation).square_()
-            density = (-0.5 * squares).exp_() / math.sqrt(2 * math.pi)
-            bounds.append(gain.clamp_min_(0) + deviation * density / (1 + squares))
-        weights = self.conditioned.log_weights.exp()
-        total = torch.cat([weights @ bound for bound in bounds])
-        return (total + _LEAST).log() + math.log(self.prior.output_scale)
+        gain, deviation = self._difference(compared)
+        squares = (gain / deviation).square_()
+        density = (-0.5 * squares).exp_() / math.sqrt(2 * math.pi)
+        bound = gain.clamp_min_(0) + deviation * density / (1 + squares)
+        total = self.conditioned.log_weights.exp() @ bound + _LEAST
+        return total.log() + math.log(self.prior.output_scale)
+
+    def _difference(self, compared: Comparison) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation, `C x q`, of what is gained over the incumbent."""
+        incumbent = compared.reference
+        gain = compared.means - incumbent.means
+        variance = compared.variances + incumbent.variances - 2 * compared.shared
+        return gain, variance.clamp_min(self._floor).sqrt()
 
     def _by_draws(self, X: Tensor, compared: Comparison) -> Tensor:
         first, second = self.draws.T
-        variances, reference = compared.variances, compared.reference
+        reference = compared.reference
         deviation = reference.variances.sqrt()
         slope = compared.shared / deviation
-        # At the incumbent itself nothing is left; the floor keeps the gradient of the root finite.
-        rest = (variances - slope.square()).clamp_min(_floor(compared)).sqrt()
+        # At the incumbent itself nothing is left.
+        rest = (compared.variances - slope.square()).clamp_min(self._floor).sqrt()
         here = reference.means.unsqueeze(-1) + deviation.unsqueeze(-1) * first
         there = (
             compared.means.unsqueeze(-1) + slope.unsqueeze(-1) * first + rest.unsqueeze(-1) * second
@@ -150,15 +155,9 @@ class LogIncumbentImprovement(AcquisitionFunction):
         return self.objective(responses.unsqueeze(-1), points).movedim(0, -1)
 
 
-def _difference(compared: Comparison, floor: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation, `C x q`, of what is gained over the reference."""
-    reference = compared.reference
-    gain = compared.means - reference.means
-    variance = compared.variances + reference.variances - 2 * compared.shared
-    return gain, variance.clamp_min(floor).sqrt()
-
-
-def _floor(compared: Comparison) -> Tensor:
-    """Of variances that are a difference."""
-    largest = torch.maximum(compared.variances.max(), compared.reference.variances.max())
-    return 1e-12 * largest.detach()
+@lru_cache
+def _draws(seed: int) -> Tensor:
+    """Quasi-random draws, `S x 2`, from the standard normal distribution."""
+    engine = SobolEngine(2, scramble=True, seed=seed)
+    uniform = engine.draw(_NUM_DRAWS, dtype=torch.float64).clamp(1e-6, 1 - 1e-6)
+    return torch.special.ndtri(uniform)
