@@ -95,10 +95,10 @@ class Mixture:
         pulled = (a[0].unsqueeze(-3) @ self.roots) @ self.roots.mT
         distinct, index = self._distinct_lengthscales
         remainder = matern52(a[1].unsqueeze(-3), b[1].unsqueeze(-3), distinct[:, None, :])
-        remainder = remainder.index_select(-3, index) * self.outputscales[:, None, None]
+        remainder = remainder.index_select(-3, index)
         # Without a batch of b, this is one product of two matrices.
         right = b[0] if b[0].dim() == 2 else b[0].unsqueeze(-3)
-        return pulled @ right.mT + remainder
+        return torch.addcmul(pulled @ right.mT, remainder, self.outputscales[:, None, None])
 
     def select(self, index: Tensor) -> Mixture:
         """The components at `index` (long or bool), their weights not renormalised."""

@@ -16,7 +16,8 @@ point :math:`x_j`, which is :math:`(L_{j \cdot} - b_j)^\top E` with :math:`b_j =
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -35,7 +36,7 @@ At = Tensor | slice  # some of the points
 
 _MOST_NUMBERS = 125_000_000  # kept at a time, a gigabyte
 _IN_CACHE = 50_000  # numbers at a time: pages of new memory cost more than what fills them
-_SAME = 1e-9  # of a factor's largest entry: no more than rounding
+_SAME = 1e-7  # relatively: no more than rounding
 
 
 @dataclass(eq=False)
@@ -47,57 +48,52 @@ class _Followed:
         prior_variance: `N`.
         variance: `N`, given the observations.
         explained: At least `n x N`, of which the first n rows are E.
-        inputs: `n x e`, where the observations are that E is of.
-        factor: `n x n`, their L.
-        jitter: As of `ConditionedMixture`.
+        observed: The n observations that E is of: where, and their entry on the diagonal of L,
+            which tells of their noise.
     """
 
     mean: Tensor
     prior_variance: Tensor
     variance: Tensor
     explained: Tensor
-    inputs: Tensor
-    factor: Tensor
-    jitter: float = 0.0
+    observed: list[tuple[tuple[float, ...], float]]
 
-    def count_valid(self, conditioned: ConditionedMixture, component: int) -> int:
-        """How many rows of E hold for these observations too."""
-        if self.jitter > 0 or conditioned.jitter > 0:  # then all of L depends on n
-            return 0
-        inputs, factor = conditioned.points[1], conditioned.factor[component]
-        n = min(len(inputs), len(self.inputs))
-        if n == 0:
-            return 0
-        tolerance = _SAME * float(factor.diagonal().max())
-        same = (self.inputs[:n] == inputs[:n]).all(-1)
-        same &= ((self.factor[:n, :n] - factor[:n, :n]).abs() < tolerance).all(-1)
-        return int(same.long().cumprod(0).sum())
+    def keep(self, observed: Sequence[tuple[tuple[float, ...], float]], jitter: float) -> None:
+        """Forget the rows of E that do not hold for these observations."""
+        # With jitter, all of L depends on n.
+        pairs = [] if jitter > 0 else list(zip(self.observed, observed, strict=False))
+        same = [a[0] == b[0] and math.isclose(a[1], b[1], rel_tol=_SAME) for a, b in pairs]
+        count = same.index(False) if False in same else len(same)
+        if count < len(self.observed):
+            self.observed = self.observed[:count]
+            self._set_variance(self.prior_variance, self.explained[:count])
 
-    def cut(self, count: int) -> None:
-        """Forget all but so many rows of E."""
-        if count < len(self.inputs):
-            self.inputs = self.inputs[:count]
-            self.variance = self.prior_variance
-            self._explain(self.explained[:count])
+    def append(self, factor: Tensor, observed: Sequence[tuple[tuple[float, ...], float]]) -> None:
+        """Turn the rows k(x, Z) of new observations, written below E, into rows of E.
 
-    def _explain(self, rows: Tensor) -> None:
-        left = self.variance - rows.square().sum(0)
-        self.variance = torch.maximum(left, VARIANCE_FLOOR * self.prior_variance)
-
-    def append(self, conditioned: ConditionedMixture, component: int) -> None:
-        """Turn the rows k(x, Z) of new observations, already written below E, into rows of E."""
-        factor, old, n = conditioned.factor[component], len(self.inputs), len(conditioned.points[1])
-        rows = self.explained[old:n]
+        Args:
+            factor: `n x n`, L with the new observations ...
+            observed: ... which come last.
+        """
+        old = len(self.observed)
+        rows = self.explained[old : len(observed)]
         rows.addmm_(factor[old:, :old], self.explained[:old], alpha=-1)
-        rows.copy_(torch.linalg.solve_triangular(factor[old:, old:], rows, upper=False))
-        self._explain(rows)
-        self.inputs, self.factor, self.jitter = conditioned.points[1], factor, conditioned.jitter
+        if len(observed) == old + 1:
+            rows.div_(factor[old, old])
+        else:
+            rows.copy_(torch.linalg.solve_triangular(factor[old:, old:], rows, upper=False))
+        self._set_variance(self.variance, rows)
+        self.observed = list(observed)
+
+    def _set_variance(self, before: Tensor, rows: Tensor) -> None:
+        after = before - rows.square().sum(0)
+        self.variance = torch.maximum(after, VARIANCE_FLOOR * self.prior_variance)
 
     def make_room(self, count: int) -> None:
         """For so many rows in all."""
-        room = len(self.explained)
+        room = self.explained.shape[0]
         if room < count:
-            larger = self.explained.new_empty(max(count, 2 * room), len(self.mean))
+            larger = self.explained.new_empty(max(count, 2 * room), self.explained.shape[1])
             larger[:room] = self.explained
             self.explained = larger
 
@@ -151,13 +147,17 @@ class FixedPoints:
         keys = _fingerprints(conditioned.mixture)
         which = {key: component for component, key in enumerate(keys)}
         self._begin({key: k for key, k in which.items() if key not in self._followed}, conditioned)
+        observed = _observed(conditioned)
         behind: dict[int, list[int]] = {}  # by the number of rows that hold
         for key, component in which.items():
             part = self._followed[key]
-            part.cut(part.count_valid(conditioned, component))
-            behind.setdefault(len(part.inputs), []).append(component)
+            part.keep(observed[component], conditioned.jitter)
+            behind.setdefault(len(part.observed), []).append(component)
         for start, components in behind.items():
-            self._append(conditioned, {keys[k]: k for k in components}, start)
+            if start < len(observed[0]):
+                self._write(conditioned, [keys[k] for k in components], components, start)
+                for k in components:
+                    self._followed[keys[k]].append(conditioned.factor[k], observed[k])
         if sum(part.explained.numel() for part in self._followed.values()) > _MOST_NUMBERS:
             self._followed = {key: self._followed[key] for key in which}
         return [self._followed[key] for key in keys]
@@ -169,33 +169,41 @@ class FixedPoints:
         features, inputs = self._points
         mixture = conditioned.mixture.select(torch.tensor(list(which.values())))
         means, variances = mixture.mean(features).contiguous(), mixture.variance(features)
-        none, no_factor = features.new_empty(0, len(features)), features.new_empty(0, 0)
+        none = features.new_empty(0, features.shape[0])
         for key, mean, variance in zip(which, means, variances, strict=True):
-            self._followed[key] = _Followed(mean, variance, variance, none, inputs[:0], no_factor)
+            self._followed[key] = _Followed(mean, variance, variance, none, [])
 
-    def _append(self, conditioned: ConditionedMixture, which: dict[bytes, int], start: int) -> None:
-        """Bring components up to date that have `start` rows of E."""
+    def _write(
+        self, conditioned: ConditionedMixture, keys: list[bytes], components: list[int], start: int
+    ) -> None:
+        """Write k(x, Z) of the observations from `start` on below the E of some components."""
         features, inputs = conditioned.points
-        if start == len(inputs):
-            return
-        mixture = conditioned.mixture.select(torch.tensor(list(which.values())))
-        followed = [self._followed[key] for key in which]
+        n = inputs.shape[0]
+        mixture = conditioned.mixture.select(torch.tensor(components))
+        followed = [self._followed[key] for key in keys]
         for part in followed:
-            part.make_room(len(inputs))
+            part.make_room(n)
         new = (features[start:], inputs[start:])
-        for columns in self._blocks(len(which) * len(new[1])):
+        for columns in self._blocks(len(components) * (n - start)):
             block = (self._points[0][columns], self._points[1][columns])
             crosses = mixture.covariance(new, block)
             for part, cross in zip(followed, crosses, strict=True):
-                part.explained[start : len(inputs), columns] = cross
-        for part, component in zip(followed, which.values(), strict=True):
-            part.append(conditioned, component)
+                part.explained[start:n, columns] = cross
 
     def _blocks(self, height: int) -> Iterator[slice]:
         """The points part by part, so that numbers of a part, at a height, fit in the cache."""
         width = max(_IN_CACHE // height, 256)
-        for begin in range(0, len(self._points[0]), width):
+        for begin in range(0, self._points[0].shape[0], width):
             yield slice(begin, begin + width)
+
+
+def _observed(
+    conditioned: ConditionedMixture,
+) -> list[list[tuple[tuple[float, ...], float]]]:
+    """Of each component, what `_Followed` knows observations by."""
+    where = [tuple(row) for row in conditioned.points[1].tolist()]
+    diagonals = conditioned.factor.diagonal(dim1=-2, dim2=-1).tolist()
+    return [list(zip(where, diagonal, strict=True)) for diagonal in diagonals]
 
 
 def _fingerprints(mixture: Mixture) -> list[bytes]:

@@ -120,8 +120,8 @@ class LogIncumbentImprovement(AcquisitionFunction):
         """
         gain, deviation = self._difference(compared)
         squares = (gain / deviation).square_()
-        density = (-0.5 * squares).exp_() / math.sqrt(2 * math.pi)
-        bound = gain.clamp_min_(0) + deviation * density / (1 + squares)
+        density = squares.mul(-0.5).exp_().mul_(deviation).div_(squares.add_(1))
+        bound = gain.clamp_min_(0).add_(density, alpha=1 / math.sqrt(2 * math.pi))
         total = self.conditioned.log_weights.exp() @ bound + _LEAST
         return total.log() + math.log(self.prior.output_scale)
 
@@ -129,7 +129,8 @@ class LogIncumbentImprovement(AcquisitionFunction):
         """Mean and standard deviation, `C x q`, of what is gained over the incumbent."""
         incumbent = compared.reference
         gain = compared.means - incumbent.means
-        variance = compared.variances + incumbent.variances - 2 * compared.shared
+        variance = compared.variances + incumbent.variances
+        variance = variance.sub(compared.shared, alpha=2)
         return gain, variance.clamp_min(self._floor).sqrt()
 
     def _by_draws(self, X: Tensor, compared: Comparison) -> Tensor:
