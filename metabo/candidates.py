@@ -17,6 +17,7 @@ from metabo.space import InputSpace
 from metabo.surrogates.incumbent_improvement import LogIncumbentImprovement
 
 _ROWS = 4096  # scored at a time
+_IN_CACHE = 100_000  # numbers at a time
 _ROUNDING = 1e-6  # of the logarithm of an improvement, and far more than there is
 
 
@@ -117,7 +118,8 @@ def _contenders(
     rows: Tensor,
 ) -> Tensor:
     """The rows, among some, that may be the best: those that a cheap bound does not rule out."""
-    parts = [slice(begin, begin + _ROWS) for begin in range(0, len(X), _ROWS)]
+    width = max(_IN_CACHE // len(acquisition.conditioned.log_weights), 1024)
+    parts = [slice(begin, begin + width) for begin in range(0, len(X), width)]
     bounds = torch.cat([acquisition.log_bound(compare(part)) for part in parts])[rows]
     first = rows[bounds.argmax()][None]
     reached = acquisition.improvement(X[first].unsqueeze(-2), compare(first))

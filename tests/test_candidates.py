@@ -98,6 +98,7 @@ def test_categories_and_whole_numbers(mixed_prior: Prior) -> None:
 
 def test_more_than_there_is_memory_for(monkeypatch: pytest.MonkeyPatch, prior: Prior) -> None:
     points = prior.space.sample(300, seed=1)
+    monkeypatch.setattr(fixed_points, "_ROOM", 2)
     monkeypatch.setattr(fixed_points, "_MOST_NUMBERS", 300 * (12 + 24 * 10))
     optimizer = Optimizer(prior, candidates=points)
     for _ in range(10):

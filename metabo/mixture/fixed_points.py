@@ -35,7 +35,8 @@ from metabo.mixture.conditioning import (
 At = Tensor | slice  # some of the points
 
 _MOST_NUMBERS = 125_000_000  # kept at a time, a gigabyte
-_IN_CACHE = 50_000  # numbers at a time: pages of new memory cost more than what fills them
+_ROOM = 32  # rows to begin with; doubled when they are full
+_IN_CACHE = 100_000  # numbers at a time: pages of new memory cost more than what fills them
 _SAME = 1e-7  # relatively: no more than rounding
 
 
@@ -66,7 +67,8 @@ class _Followed:
         count = same.index(False) if False in same else len(same)
         if count < len(self.observed):
             self.observed = self.observed[:count]
-            self._set_variance(self.prior_variance, self.explained[:count])
+            self.variance.copy_(self.prior_variance)
+            self._explain(self.explained[:count])
 
     def append(self, factor: Tensor, observed: Sequence[tuple[tuple[float, ...], float]]) -> None:
         """Turn the rows k(x, Z) of new observations, written below E, into rows of E.
@@ -82,18 +84,19 @@ class _Followed:
             rows.div_(factor[old, old])
         else:
             rows.copy_(torch.linalg.solve_triangular(factor[old:, old:], rows, upper=False))
-        self._set_variance(self.variance, rows)
+        self._explain(rows)
         self.observed = list(observed)
 
-    def _set_variance(self, before: Tensor, rows: Tensor) -> None:
-        after = before - rows.square().sum(0)
-        self.variance = torch.maximum(after, VARIANCE_FLOOR * self.prior_variance)
+    def _explain(self, rows: Tensor) -> None:
+        for row in rows:
+            self.variance.addcmul_(row, row, value=-1)
+        self.variance.clamp_min_(VARIANCE_FLOOR * float(self.prior_variance.min()))
 
     def make_room(self, count: int) -> None:
         """For so many rows in all."""
         room = self.explained.shape[0]
         if room < count:
-            larger = self.explained.new_empty(max(count, 2 * room), self.explained.shape[1])
+            larger = self.explained.new_empty(max(count, 2 * room, _ROOM), self.explained.shape[1])
             larger[:room] = self.explained
             self.explained = larger
 
@@ -101,7 +104,7 @@ class _Followed:
 def fit_in_memory(num_points: int, conditioned: ConditionedMixture) -> bool:
     """Whether there is room for what `FixedPoints` has to keep of these components."""
     features, inputs = conditioned.points
-    of_component = 3 + 2 * len(features)  # room for rows is doubled when there is none left
+    of_component = 3 + max(_ROOM, 2 * len(features))
     of_point = features.shape[-1] + inputs.shape[-1]
     numbers = of_point + conditioned.mixture.num_components * of_component
     return num_points * numbers <= _MOST_NUMBERS
@@ -166,12 +169,12 @@ class FixedPoints:
         """Keep components, given no observations yet."""
         if not which:
             return
-        features, inputs = self._points
+        features = self._points[0]
         mixture = conditioned.mixture.select(torch.tensor(list(which.values())))
         means, variances = mixture.mean(features).contiguous(), mixture.variance(features)
         none = features.new_empty(0, features.shape[0])
         for key, mean, variance in zip(which, means, variances, strict=True):
-            self._followed[key] = _Followed(mean, variance, variance, none, [])
+            self._followed[key] = _Followed(mean, variance, variance.clone(), none, [])
 
     def _write(
         self, conditioned: ConditionedMixture, keys: list[bytes], components: list[int], start: int

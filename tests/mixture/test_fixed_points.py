@@ -141,7 +141,7 @@ def test_memory(
     assert fit_in_memory(30_000, conditioned)
     assert not fit_in_memory(30_000_000, conditioned)
     # With room for six components: those that are not asked for are forgotten.
-    monkeypatch.setattr(module, "_MOST_NUMBERS", 6 * 10 * NUM_POINTS)
+    monkeypatch.setattr(module, "_MOST_NUMBERS", 6 * module._ROOM * NUM_POINTS)
     for first in range(0, 20, 4):
         agree(fixed, conditioned.select(torch.arange(first, first + 4)), points)
         assert sum(part.explained.numel() for part in fixed._followed.values()) <= (
