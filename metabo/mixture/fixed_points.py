@@ -33,6 +33,7 @@ from metabo.mixture.conditioning import (
 )
 
 At = Tensor | slice  # some of the points
+Observed = tuple[tuple[float, ...], float]  # where, and the entry on the diagonal of L
 
 _MOST_NUMBERS = 125_000_000  # kept at a time, a gigabyte
 _ROOM = 32  # rows to begin with; doubled when they are full
@@ -49,20 +50,18 @@ class _Followed:
         prior_variance: `N`.
         variance: `N`, given the observations.
         explained: At least `n x N`, of which the first n rows are E.
-        observed: The n observations that E is of: where, and their entry on the diagonal of L,
-            which tells of their noise.
+        observed: The n observations that E is of. The diagonal of L tells of their noise.
     """
 
     mean: Tensor
     prior_variance: Tensor
     variance: Tensor
     explained: Tensor
-    observed: list[tuple[tuple[float, ...], float]]
+    observed: list[Observed]
 
-    def keep(self, observed: Sequence[tuple[tuple[float, ...], float]], jitter: float) -> None:
+    def keep(self, observed: Sequence[Observed]) -> None:
         """Forget the rows of E that do not hold for these observations."""
-        # With jitter, all of L depends on n.
-        pairs = [] if jitter > 0 else list(zip(self.observed, observed, strict=False))
+        pairs = zip(self.observed, observed, strict=False)
         same = [a[0] == b[0] and math.isclose(a[1], b[1], rel_tol=_SAME) for a, b in pairs]
         count = same.index(False) if False in same else len(same)
         if count < len(self.observed):
@@ -70,7 +69,7 @@ class _Followed:
             self.variance.copy_(self.prior_variance)
             self._explain(self.explained[:count])
 
-    def append(self, factor: Tensor, observed: Sequence[tuple[tuple[float, ...], float]]) -> None:
+    def append(self, factor: Tensor, observed: Sequence[Observed]) -> None:
         """Turn the rows k(x, Z) of new observations, written below E, into rows of E.
 
         Args:
@@ -154,7 +153,7 @@ class FixedPoints:
         behind: dict[int, list[int]] = {}  # by the number of rows that hold
         for key, component in which.items():
             part = self._followed[key]
-            part.keep(observed[component], conditioned.jitter)
+            part.keep(observed[component])
             behind.setdefault(len(part.observed), []).append(component)
         for start, components in behind.items():
             if start < len(observed[0]):
@@ -200,13 +199,13 @@ class FixedPoints:
             yield slice(begin, begin + width)
 
 
-def _observed(
-    conditioned: ConditionedMixture,
-) -> list[list[tuple[tuple[float, ...], float]]]:
-    """Of each component, what `_Followed` knows observations by."""
+def _observed(conditioned: ConditionedMixture) -> list[list[Observed]]:
+    """The observations, for each component."""
     where = [tuple(row) for row in conditioned.points[1].tolist()]
-    diagonals = conditioned.factor.diagonal(dim1=-2, dim2=-1).tolist()
-    return [list(zip(where, diagonal, strict=True)) for diagonal in diagonals]
+    diagonals = conditioned.factor.diagonal(dim1=-2, dim2=-1)
+    if conditioned.jitter > 0:  # all of L depends on n: no row is to be found the same again
+        diagonals = torch.full_like(diagonals, torch.nan)
+    return [list(zip(where, diagonal, strict=True)) for diagonal in diagonals.tolist()]
 
 
 def _fingerprints(mixture: Mixture) -> list[bytes]:

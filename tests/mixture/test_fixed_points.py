@@ -120,7 +120,7 @@ def test_jitter(prior: Prior, observe: Observe, fixed: FixedPoints, points: tupl
     X, Y = observe(prior, 6)
     X[3:5], Y[3:5] = X[2], Y[2]
     exact = torch.zeros(6).double()
-    for n in (2, 4, 5, 6):
+    for n in (2, 4, 5, 6, 3):
         conditioned = given(prior, X[:n], Y[:n], noise=exact[:n])
         assert (conditioned.jitter > 0) == (n > 3)
         expected, found = conditioned.predict(*points), fixed.marginals(conditioned)(slice(None))
