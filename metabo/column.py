@@ -100,19 +100,22 @@ def to_numbers(hyperparameter: Input, values: Sequence[Any] | pd.Series) -> Tens
     import torch  # here, since a look through a table of earlier runs needs none
 
     name, listed = hyperparameter.name, choices(hyperparameter)
-    column = pd.Series(values, dtype=object).reset_index(drop=True)
+    values = list(values)
     if listed is not None:
         index = {value: i for i, value in enumerate(listed)}
         # A CSV file keeps no types: "3" or "True" is read as what it prints as.
         printed = {str(value): i for i, value in enumerate(listed)}
-        numbers_ = column.map(lambda value: _lookup(value, index, printed)).to_numpy(dtype=float)
+        numbers_ = np.array([_lookup(value, index, printed) for value in values], dtype=float)
         expected = "one of " + ", ".join(repr(value) for value in listed[:MAX_SHOWN])
     else:
-        numbers_ = numbers_of(column)
-        expected = "a number"
+        # A single point is read several times a suggestion, and pandas is slow to begin.
+        plain = all(type(value) in (int, float) and abs(value) < LARGEST for value in values)
+        column = values if plain else numbers_of(pd.Series(values, dtype=object))
+        numbers_, expected = np.array(column, dtype=float), "a number"
     if np.isnan(numbers_).any():
         row = int(np.isnan(numbers_).argmax())
-        value = "missing" if column.isna()[row] else repr(column[row])
+        missing = pd.Series(values[row : row + 1], dtype=object).isna()[0]
+        value = "missing" if missing else repr(values[row])
         raise SpaceError(f"row {row}: input {name!r} is {value}; it must be {expected}", row=row)
     return torch.tensor(numbers_, dtype=torch.float64)
 

@@ -13,7 +13,8 @@ import torch
 from botorch.acquisition import AcquisitionFunction
 from torch import Tensor
 
-from metabo.acquisition_search import ExhaustedError, score_points, search_space
+from metabo.acquisition_search import ExhaustedError, search_space
+from metabo.candidates import Candidates
 from metabo.column import LARGEST
 from metabo.constraint import Constraint, LogFeasibleImprovement
 from metabo.objective import Objective
@@ -86,7 +87,7 @@ class Optimizer:
         self.seed = seed
         self.minimize = prior.minimize if minimize is None else minimize
         self.objective = objective if objective is not None else self._sign_objective()
-        self._candidates = None if candidates is None else _as_points(prior.space, candidates)
+        self._candidates = None if candidates is None else Candidates(prior.space, candidates)
         self._warned = False
         self.constraints = _checked(prior.space, constraints or {})
         identity = {"prior": prior.digest, "seed": seed, "minimize": self.minimize}
@@ -301,6 +302,8 @@ class Optimizer:
 
     def _columns(self, fixed: Mapping[str, Any]) -> dict[int, float]:
         """The fixed inputs by column, checked."""
+        if not fixed:
+            return {}
         space = self.prior.space
         anywhere = space.to_dicts(space.sample(1, seed=0))[0]
         values = space.snap(space.to_tensor({**anywhere, **fixed}))[0].tolist()
@@ -338,18 +341,14 @@ class Optimizer:
         self, acquisition: AcquisitionFunction, taken: Tensor, fixed: dict[int, float]
     ) -> Tensor:
         assert self._candidates is not None
-        left = self._candidates
-        for row in torch.cat([self._session.X, taken]):
-            left = left[(left != row).any(-1)]
-        for column, value in fixed.items():
-            left = left[left[:, column] == value]
+        left = self._candidates.left(torch.cat([self._session.X, taken]), fixed)
         if len(left) == 0:
             which = " with these fixed inputs" if fixed else ""
             raise ExhaustedError(
                 f"all {len(self._candidates)} candidates{which} have been evaluated, have failed "
                 "or are pending"
             )
-        return left[score_points(acquisition, left).argmax()]
+        return self._candidates.best(acquisition, left)
 
 
 def _checked(space: InputSpace, constraints: Mapping[str, Constraint]) -> dict[str, Constraint]:
@@ -380,16 +379,3 @@ def _finite(y: Any, x: Mapping[str, Any], name: str = "y") -> float:
             f"{name} is {number} at {dict(x)}: tell a failed evaluation as tell(x, failed=True)"
         )
     return number
-
-
-def _as_points(
-    space: InputSpace, candidates: Tensor | pd.DataFrame | Sequence[Mapping[str, Any]]
-) -> Tensor:
-    if not isinstance(candidates, Tensor):
-        candidates = space.to_tensor(candidates)
-    if candidates.dim() != 2 or len(candidates) == 0:
-        raise ValueError(
-            f"candidates must be N x {space.dim} with N > 0; got {tuple(candidates.shape)}"
-        )
-    space.check(candidates, name="candidates")
-    return space.snap(candidates.double())

@@ -19,7 +19,7 @@ LAYERS = [
     {"pages"},
     {"integrations", "benchmark"},
     {"optimizer"},
-    {"constraint"},
+    {"constraint", "candidates"},
     {"surrogates", "baselines", "meta_training"},
     {"prior"},
     {"mixture", "network", "tasks", "session", "acquisition_search", "space_file"},

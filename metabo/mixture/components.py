@@ -4,8 +4,8 @@ On one task, in model units, component :math:`k` says
 
 .. math::
     f(x) = \phi(x) \cdot w + g(x), \quad w \sim N(m_k, R_k R_k^\top), \quad
-    g = e^{\phi \cdot \alpha_k} h, \quad h \sim GP(0, s_k^2\, \mathrm{Matern}_{5/2}(z / \ell_k)), \quad
-    y = f(x) + N(0, \sigma_k^2)
+    g = e^{\phi \cdot \alpha_k} h, \quad
+    h \sim GP(0, s_k^2\, \mathrm{Matern}_{5/2}(z / \ell_k)), \quad y = f(x) + N(0, \sigma_k^2)
 
 with :math:`z` the encoded inputs and :math:`\phi` the network's features. So each component is an
 exact Gaussian process with mean :math:`\phi m_k` and covariance :math:`\phi R_k R_k^\top \phi'^\top
@@ -67,15 +67,26 @@ class Mixture:
         distinct, index = torch.unique(self.lengthscales, dim=0, return_inverse=True)
         return distinct, index
 
+    @cached_property
+    def _filled_columns(self) -> tuple[Tensor, Tensor]:
+        # Of all roots, `m x p`, and whose they are. A broad component's root is mostly padding.
+        columns = self.roots.mT
+        filled = (columns != 0).any(-1)
+        return columns[filled], filled.nonzero()[:, 0]
+
     def mean(self, features: Tensor) -> Tensor:
         """The prior mean, `... x C x n`, at features `... x n x p`."""
         return (features @ self.means.mT).mT
 
     def variance(self, features: Tensor) -> Tensor:
         """The prior variance, `... x C x n`, at features `... x n x p`."""
+        columns, owner = self._filled_columns
         # Part by part: for a whole table, C x n x r numbers at once would be gigabytes.
-        parts = features.split(_ROWS, -2)
-        heads = [(part.unsqueeze(-3) @ self.roots).square().sum(-1) for part in parts]
+        heads = []
+        for part in features.split(_ROWS, -2):
+            squares = (columns @ part.mT).square()
+            zeros = squares.new_zeros(*squares.shape[:-2], self.num_components, squares.shape[-1])
+            heads.append(zeros.index_add(-2, owner, squares))
         return torch.cat(heads, -1) + self._amplitude(features).square()
 
     def _amplitude(self, features: Tensor) -> Tensor:
@@ -95,8 +106,9 @@ class Mixture:
         remainder = matern52(a[1].unsqueeze(-3), b[1].unsqueeze(-3), distinct[:, None, :])
         remainder = remainder.index_select(-3, index)
         remainder = remainder * self._amplitude(a[0]).unsqueeze(-1)
-        remainder = remainder * self._amplitude(b[0]).unsqueeze(-2)
-        return pulled @ b[0].unsqueeze(-3).mT + remainder
+        # Without a batch of b, this is one product of two matrices.
+        right = b[0] if b[0].dim() == 2 else b[0].unsqueeze(-3)
+        return torch.addcmul(pulled @ right.mT, remainder, self._amplitude(b[0]).unsqueeze(-2))
 
     def select(self, index: Tensor) -> Mixture:
         """The components at `index` (long or bool), their weights not renormalised."""

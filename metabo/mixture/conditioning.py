@@ -19,7 +19,9 @@ from torch import Tensor
 from metabo.mixture.components import Mixture
 
 JITTERS = (1e-10, 1e-8, 1e-6, 1e-4)
-_FLOOR = 1e-12  # of a posterior variance, as a share of the prior's: rounding makes it negative
+VARIANCE_FLOOR = (
+    1e-12  # of a posterior variance, as a share of the prior's: rounding makes it negative
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,19 +42,37 @@ class Marginals:
 
 
 @dataclass(frozen=True, eq=False)
+class Comparison:
+    """Each component's joint Gaussians of one point and a reference, for q points.
+
+    Attributes:
+        means: `C x q`.
+        variances: `C x q`.
+        shared: `C x q`, the covariances with the reference.
+        reference: Of the one point that all are compared with, `C x 1`.
+    """
+
+    means: Tensor
+    variances: Tensor
+    shared: Tensor
+    reference: Marginals
+
+
+@dataclass(frozen=True, eq=False)
 class Prediction:
     """Each component's joint Gaussian at q points.
 
     Attributes:
         means: `... x C x q`.
         variances: `... x C x q`, of the noise-free function.
+        explained: `... x C x n x q`, L^-1 k(X, x).
     """
 
     means: Tensor
     variances: Tensor
+    explained: Tensor
     _mixture: Mixture
     _points: tuple[Tensor, Tensor]
-    _explained: Tensor  # ... x C x n x q: L^-1 k(X, x)
 
     def covariance(self, rows: slice = slice(None)) -> Tensor:
         """The covariance, `... x C x r x q`, of some of the points with all, when it is asked for.
@@ -62,7 +82,7 @@ class Prediction:
         features, inputs = self._points
         some = features[..., rows, :], inputs[..., rows, :]
         prior = self._mixture.covariance(some, self._points)
-        return prior - self._explained[..., rows].mT @ self._explained
+        return prior - self.explained[..., rows].mT @ self.explained
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,34 +96,53 @@ class ConditionedMixture:
             mixture.
         jitter: The largest value that had to be added to a covariance's diagonal, relative to its
             mean.
+        points: The observations' features `... x n x p` and encoded inputs `... x n x e`.
+        factor: `... x C x n x n`, L, the Cholesky factor of K + noise.
+        residual: `... x C x n x 1`, L^-1 (y - mean).
     """
 
     mixture: Mixture
     log_weights: Tensor
     log_evidence: Tensor
     jitter: float
-    _points: tuple[Tensor, Tensor]
-    _factor: Tensor  # ... x C x n x n, the Cholesky factor of K + noise
-    _residual: Tensor  # ... x C x n x 1, L^-1 (y - mean)
+    points: tuple[Tensor, Tensor]
+    factor: Tensor
+    residual: Tensor
 
     def predict(self, features: Tensor, inputs: Tensor) -> Prediction:
         """Predict at features `... x q x p` and encoded inputs `... x q x e`."""
         batch, points = features.shape[:-2], (features, inputs)
-        aside = len(batch) > 0 and self._factor.dim() == 3
+        aside = len(batch) > 0 and self.factor.dim() == 3
         if aside:
             # One factor serves all batches: one solve with their points side by side is far faster.
             features, inputs = features.flatten(0, -2), inputs.flatten(0, -2)
-        cross = self.mixture.covariance(self._points, (features, inputs))
-        explained = torch.linalg.solve_triangular(self._factor, cross, upper=False)
-        means = self.mixture.mean(features) + (explained.mT @ self._residual).squeeze(-1)
+        cross = self.mixture.covariance(self.points, (features, inputs))
+        explained = torch.linalg.solve_triangular(self.factor, cross, upper=False)
+        means = self.mixture.mean(features) + (explained.mT @ self.residual).squeeze(-1)
         variances = self.mixture.variance(features)
-        variances = (variances - explained.square().sum(-2)).clamp_min(_FLOOR * variances.detach())
+        variances = (variances - explained.square().sum(-2)).clamp_min(
+            VARIANCE_FLOOR * variances.detach()
+        )
         if aside:
             means, variances, explained = (
                 _to_front(value, (*batch, points[0].shape[-2]))
                 for value in (means, variances, explained)
             )
-        return Prediction(means, variances, self.mixture, points, explained)
+        return Prediction(means, variances, explained, self.mixture, points)
+
+    def compare(
+        self, reference: tuple[Tensor, Tensor], points: tuple[Tensor, Tensor]
+    ) -> Comparison:
+        """Predict at q points and at one other, each features and encoded inputs."""
+        features, inputs = (torch.cat(pair) for pair in zip(reference, points, strict=True))
+        found = self.predict(features, inputs)
+        shared = found.covariance(slice(0, 1)).squeeze(-2)
+        return Comparison(
+            means=found.means[..., 1:],
+            variances=found.variances[..., 1:],
+            shared=shared[..., 1:],
+            reference=Marginals(found.means[..., :1], found.variances[..., :1]),
+        )
 
     def heads(self) -> tuple[Tensor, Tensor]:
         """The posterior of v in each component's head, `w = mean + root v`.
@@ -111,10 +150,10 @@ class ConditionedMixture:
         Returns:
             Means, `... x C x r`, and covariances, `... x C x r x r`.
         """
-        seen = self._points[0].unsqueeze(-3) @ self.mixture.roots
-        explained = torch.linalg.solve_triangular(self._factor, seen, upper=False)
+        seen = self.points[0].unsqueeze(-3) @ self.mixture.roots
+        explained = torch.linalg.solve_triangular(self.factor, seen, upper=False)
         identity = torch.eye(seen.shape[-1]).to(seen)
-        return (explained.mT @ self._residual).squeeze(-1), identity - explained.mT @ explained
+        return (explained.mT @ self.residual).squeeze(-1), identity - explained.mT @ explained
 
     def leave_one_out(self) -> tuple[Tensor, Marginals]:
         r"""What the other n - 1 observations say of each one [Rasmussen2006]_ (equation 5.12).
@@ -127,11 +166,11 @@ class ConditionedMixture:
             The log weights, `... x n x C`, and the noisy observations' Gaussians,
             `... x n x C x 1`.
         """
-        identity = torch.eye(self._factor.shape[-1]).to(self._factor)
-        inverse = torch.linalg.solve_triangular(self._factor, identity, upper=False)
+        identity = torch.eye(self.factor.shape[-1]).to(self.factor)
+        inverse = torch.linalg.solve_triangular(self.factor, identity, upper=False)
         variances = inverse.square().sum(-2).reciprocal()  # ... x C x n
-        gap = (inverse.mT @ self._residual).squeeze(-1) * variances
-        observed = self.mixture.mean(self._points[0]) + (self._factor @ self._residual).squeeze(-1)
+        gap = (inverse.mT @ self.residual).squeeze(-1) * variances
+        observed = self.mixture.mean(self.points[0]) + (self.factor @ self.residual).squeeze(-1)
         density = -0.5 * (gap.square() / variances + (2 * math.pi * variances).log())
         log_weights = (self.log_weights.unsqueeze(-1) - density).mT.log_softmax(-1)
         return log_weights, Marginals((observed - gap).mT.unsqueeze(-1), variances.mT.unsqueeze(-1))
@@ -153,9 +192,9 @@ class ConditionedMixture:
             log_weights=self.log_weights[..., index].log_softmax(-1),
             log_evidence=self.log_evidence,
             jitter=self.jitter,
-            _points=self._points,
-            _factor=self._factor[..., index, :, :],
-            _residual=self._residual[..., index, :, :],
+            points=self.points,
+            factor=self.factor[..., index, :, :],
+            residual=self.residual[..., index, :, :],
         )
 
 
@@ -193,9 +232,9 @@ def condition(
         log_weights=joint.log_softmax(-1),
         log_evidence=joint.logsumexp(-1),
         jitter=jitter,
-        _points=points,
-        _factor=factor,
-        _residual=residual,
+        points=points,
+        factor=factor,
+        residual=residual,
     )
 
 

@@ -14,7 +14,6 @@ from torch.autograd.function import once_differentiable
 from metabo.adam import Adam
 from metabo.mixture.components import amplitude, matern52
 
-
 # Of the weak prior on log variance, log length scales, log noise, log head scale, and slope.
 _SPREADS = (3.0, 3.0, 3.0, 3.0, 0.5)
 

@@ -19,6 +19,9 @@ optimum it still has a gradient.
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
+
 import torch
 from botorch.acquisition import AcquisitionFunction
 from botorch.acquisition.analytic import _log_ei_helper
@@ -26,13 +29,14 @@ from botorch.utils.transforms import t_batch_mode_transform
 from torch import Tensor
 from torch.quasirandom import SobolEngine
 
-from metabo.mixture.conditioning import Prediction
+from metabo.mixture.conditioning import Comparison, Marginals, Prediction
 from metabo.objective import Objective
 from metabo.surrogates.mixture_prior_gp import MixturePriorGP
 
 _NUM_DRAWS = 128
 _LIKELY = 1e-4  # components with less of the posterior change no decision, and cost time
 _FLOOR = 1e-30  # of the expected improvement by draws, so that its logarithm is finite
+_LEAST = 1e-250  # what a bound is raised by, lest it be zero where the improvement is not
 
 
 class LogIncumbentImprovement(AcquisitionFunction):
@@ -64,63 +68,85 @@ class LogIncumbentImprovement(AcquisitionFunction):
         self.conditioned, self.encode = model.conditioned.likely(_LIKELY), model.encode
         self.prior = model.prior
         self.objective = objective
-        engine = SobolEngine(2, scramble=True, seed=seed)
-        uniform = engine.draw(_NUM_DRAWS, dtype=torch.float64).clamp(1e-6, 1 - 1e-6)
-        self.draws = torch.special.ndtri(uniform).to(model.train_targets.device)
+        self.draws = _draws(seed).to(model.train_targets.device)
         X = model.train_inputs[0] if X_evaluated is None else X_evaluated
-        self.incumbent = X[:0]
+        # Of a variance of which rounding may leave nothing: its root has a gradient then, too.
+        mixture = self.conditioned.mixture
+        scales = mixture.roots.square().sum((-1, -2)) + mixture.outputscales
+        self._floor = 1e-12 * float(scales.max())
+        self.incumbent, self.incumbent_row = X[:0], -1
         if len(X):
             with torch.no_grad():
-                self.incumbent = X[self.expected(X.unsqueeze(-2)).argmax()][None]
+                self.incumbent_row = int(self.expected(X.unsqueeze(-2)).argmax())
+                self.incumbent = X[self.incumbent_row][None]
 
     @t_batch_mode_transform(expected_q=1)  # type: ignore[arg-type]
     def forward(self, X: Tensor) -> Tensor:
         """The logarithm of the expected improvement, `b`, at `b x 1 x d`."""
         if len(self.incumbent) == 0:
             return self.expected(X)
-        points = torch.cat([self.incumbent.to(X), X.squeeze(-2)])
-        prediction = self._predict(points)
-        shared = prediction.covariance(slice(0, 1)).squeeze(-2)[..., 1:]
-        means, variances = prediction.means, prediction.variances
+        reference = self.encode(self.incumbent.to(X))
+        return self.improvement(X, self.conditioned.compare(reference, self.encode(X.squeeze(-2))))
+
+    def expected(self, X: Tensor) -> Tensor:
+        """The expectation of the objective, `b`, at `b x 1 x d`."""
+        return self.expectation(X, self.conditioned.predict(*self.encode(X.squeeze(-2))))
+
+    def expectation(self, X: Tensor, predicted: Prediction | Marginals) -> Tensor:
+        """`expected`, from what the model predicts there."""
+        weights = self.conditioned.log_weights.exp()
+        if self.objective is None:
+            center = weights @ predicted.means
+            return self.prior.output_offset + self.prior.output_scale * center
+        deviations = predicted.variances.sqrt().unsqueeze(-1)
+        values = predicted.means.unsqueeze(-1) + deviations * self.draws[:, 0]
+        return weights @ self._value(values, X).mean(-1)
+
+    def improvement(self, X: Tensor, compared: Comparison) -> Tensor:
+        """`forward`, from what the model predicts there and at the incumbent."""
         if self.objective is not None:
-            return self._by_draws(X, means, variances, shared)
-        gain = means[..., 1:] - means[..., :1]
-        variance = variances[..., 1:] + variances[..., :1] - 2 * shared
-        deviation = variance.clamp_min(1e-12 * variances.detach().max()).sqrt()
+            return self._by_draws(X, compared)
+        gain, deviation = self._difference(compared)
         log_improvement = (self.prior.output_scale * deviation).log() + _log_ei_helper(
             gain / deviation
         )
         return (self.conditioned.log_weights[:, None] + log_improvement).logsumexp(0)
 
-    def expected(self, X: Tensor) -> Tensor:
-        """The expectation of the objective, `b`, at `b x 1 x d`."""
-        prediction = self._predict(X.squeeze(-2))
-        weights = self.conditioned.log_weights.exp()[:, None]
-        if self.objective is None:
-            center = (weights * prediction.means).sum(0)
-            return self.prior.output_offset + self.prior.output_scale * center
-        values = (
-            prediction.means.unsqueeze(-1)
-            + prediction.variances.sqrt().unsqueeze(-1) * self.draws[:, 0]
-        )
-        return (weights * self._value(values, X).mean(-1)).sum(0)
+    def log_bound(self, compared: Comparison) -> Tensor:
+        r"""What the value, without an objective, does not exceed, `q`, at a fraction of its cost.
 
-    def _by_draws(self, X: Tensor, means: Tensor, variances: Tensor, shared: Tensor) -> Tensor:
+        By :math:`\phi(u) + u\, \Phi(u) \le \max(u, 0) + \phi(u) / (1 + u^2)`, where the right side
+        is at most half as large again.
+        """
+        gain, deviation = self._difference(compared)
+        squares = (gain / deviation).square_()
+        density = squares.mul(-0.5).exp_().mul_(deviation).div_(squares.add_(1))
+        bound = gain.clamp_min_(0).add_(density, alpha=1 / math.sqrt(2 * math.pi))
+        total = self.conditioned.log_weights.exp() @ bound + _LEAST
+        return total.log() + math.log(self.prior.output_scale)
+
+    def _difference(self, compared: Comparison) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation, `C x q`, of what is gained over the incumbent."""
+        incumbent = compared.reference
+        gain = compared.means - incumbent.means
+        variance = compared.variances + incumbent.variances
+        variance = variance.sub(compared.shared, alpha=2)
+        return gain, variance.clamp_min(self._floor).sqrt()
+
+    def _by_draws(self, X: Tensor, compared: Comparison) -> Tensor:
         first, second = self.draws.T
-        deviation = variances[..., :1].sqrt()
-        slope = shared / deviation
-        # At the incumbent itself nothing is left; the floor keeps the gradient of the root finite.
-        rest = variances[..., 1:] - slope.square()
-        rest = rest.clamp_min(1e-12 * variances.detach().max()).sqrt()
-        here = means[..., :1, None] + deviation.unsqueeze(-1) * first
-        there = means[..., 1:, None] + slope.unsqueeze(-1) * first + rest.unsqueeze(-1) * second
+        reference = compared.reference
+        deviation = reference.variances.sqrt()
+        slope = compared.shared / deviation
+        # At the incumbent itself nothing is left.
+        rest = (compared.variances - slope.square()).clamp_min(self._floor).sqrt()
+        here = reference.means.unsqueeze(-1) + deviation.unsqueeze(-1) * first
+        there = (
+            compared.means.unsqueeze(-1) + slope.unsqueeze(-1) * first + rest.unsqueeze(-1) * second
+        )
         incumbent = self._value(here, self.incumbent.to(X).unsqueeze(0))
         improvement = (self._value(there, X) - incumbent).clamp_min(0).mean(-1)
-        weights = self.conditioned.log_weights.exp()[:, None]
-        return ((weights * improvement).sum(0) + _FLOOR).log()
-
-    def _predict(self, points: Tensor) -> Prediction:
-        return self.conditioned.predict(*self.encode(points))
+        return (self.conditioned.log_weights.exp() @ improvement + _FLOOR).log()
 
     def _value(self, values: Tensor, X: Tensor) -> Tensor:
         """The objective, `C x b x S`, of such responses in model units at X `b x 1 x d`."""
@@ -128,3 +154,11 @@ class LogIncumbentImprovement(AcquisitionFunction):
         responses = self.prior.to_user(values).movedim(-1, 0)  # S x C x b
         points = X.squeeze(-2).expand(*responses.shape, X.shape[-1])
         return self.objective(responses.unsqueeze(-1), points).movedim(0, -1)
+
+
+@lru_cache
+def _draws(seed: int) -> Tensor:
+    """Quasi-random draws, `S x 2`, from the standard normal distribution."""
+    engine = SobolEngine(2, scramble=True, seed=seed)
+    uniform = engine.draw(_NUM_DRAWS, dtype=torch.float64).clamp(1e-6, 1 - 1e-6)
+    return torch.special.ndtri(uniform)

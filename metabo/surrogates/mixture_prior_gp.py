@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, Self
 
 import torch
@@ -99,7 +100,7 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
         self.prior = self._screened()
         self.conditioned = condition(self.prior.mixture, *self._observations())
         self._likely = self.conditioned.likely()
-        self.likelihood = self._likelihood()
+        self.__dict__.pop("likelihood", None)
 
     def _screened(self) -> Prior:
         """The Prior, without the components that a part of many observations rules out.
@@ -133,7 +134,8 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
         transform = getattr(self, "input_transform", None)
         return X if transform is None else transform.preprocess_transform(X)
 
-    def _likelihood(self) -> GaussianLikelihood:
+    @cached_property
+    def likelihood(self) -> GaussianLikelihood:
         """For code that builds a marginal log likelihood around any model; there is no fitting."""
         weights = self.conditioned.log_weights.detach().exp()
         noise = (weights * self.prior.mixture.noises).sum(-1, keepdim=True)

@@ -101,9 +101,9 @@ def test_known_noise_and_learned_noise_side_by_side(prior: Prior, observe: Obser
     covariance = mixture.covariance(points, points)[2]
     covariance += torch.diag(torch.where(noise.isnan(), mixture.noises[2], noise))
     factor = torch.linalg.cholesky(covariance)
-    torch.testing.assert_close(ours._factor[2], factor)
+    torch.testing.assert_close(ours.factor[2], factor)
     everywhere = conditioned(prior, X, Y, noise=mixture.noises[:1].expand(4))
-    torch.testing.assert_close(everywhere._factor[0], conditioned(prior, X, Y)._factor[0])
+    torch.testing.assert_close(everywhere.factor[0], conditioned(prior, X, Y).factor[0])
 
 
 def test_tasks_in_a_batch_are_conditioned_one_by_one(prior: Prior, observe: Observe) -> None:
