@@ -13,6 +13,7 @@ from metabo.meta_training.meta_gradient import OuterLoopSettings
 from metabo.meta_training.outer_loop import meta_learn
 from metabo.meta_training.records import Records
 from metabo.meta_training.refine import Refined, RefineSettings, refine
+from metabo.meta_training.regression import regress
 from metabo.meta_training.reptile import REPTILE, ReptileSettings
 from metabo.mixture import HeadPrior, Remainder
 from metabo.network import MLP
@@ -92,7 +93,11 @@ def train_features(
     progress: bool,
     records: Records | None = None,
 ) -> Features:
-    """Train a network on tasks (X encoded, Y scaled), refined if they are many."""
+    """Train a network on tasks (X encoded, Y scaled).
+
+    It is refined where tasks are many, and fitted to all observations at once where tasks are few
+    and these outnumber its weights.
+    """
     generator = torch.Generator().manual_seed(seed)
     network = MLP(tasks.X.shape[-1], settings.hidden, settings.activation, generator=generator)
     if settings.reptile is not None:
@@ -107,8 +112,11 @@ def train_features(
             progress=progress,
             records=records,
         )
+    few = held_out is None or len(tasks) + len(held_out) < _FEW
+    if few and int(tasks.counts.sum()) > sum(layer.numel() for layer in network.layers):
+        network = regress(network, tasks, seed=seed)
     network = network.to(tasks.Y.device, torch.float64).requires_grad_(False)
-    if held_out is None or len(tasks) + len(held_out) < _FEW:
+    if held_out is None or few:
         return _unrefined(network, tasks)
     refined = refine(network, tasks, held_out, settings.refine, seed=seed, progress=progress)
     if len(tasks) < _MANY:

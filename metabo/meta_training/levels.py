@@ -18,6 +18,7 @@ from metabo.mixture import Mixture
 from metabo.tasks.task import TaskBatch
 
 _NODES = 7
+_SPREAD_OF_LOG_SCALES = 0.5  # their variance, as long as there are no tasks to tell
 _PSEUDO_OBSERVATIONS = 3.0  # pull a short task's scale to the pooled one
 
 
@@ -39,15 +40,14 @@ class Levels:
 
     @classmethod
     def of(cls, tasks: TaskBatch) -> Levels:
-        """Estimate from training tasks; the spread is widened for their small number."""
+        """Estimate from training tasks."""
         offsets, scales = task_levels(tasks)
-        widen = 1 + 1 / len(tasks)
-        spread = (scales.log().var(correction=0) * widen + 0.05).sqrt()
+        spread = _predictive_variance(scales.log(), _SPREAD_OF_LOG_SCALES).sqrt()
         points, masses = np.polynomial.hermite_e.hermegauss(_NODES)
         nodes, weights = torch.as_tensor(points).to(offsets), torch.as_tensor(masses).to(offsets)
         return cls(
             offset_mean=offsets.mean(),
-            offset_variance=offsets.var(correction=0) * widen + 0.01,
+            offset_variance=_predictive_variance(offsets, 1.0),
             scales=(scales.log().mean() + spread * nodes).exp(),
             log_weights=(weights / weights.sum()).log(),
         )
@@ -76,6 +76,13 @@ class Levels:
             noises=(scale.square() * mixture.noises).flatten(),
             is_broad=mixture.is_broad.repeat(len(self.scales)),
         )
+
+
+def _predictive_variance(values: Tensor, expected: float) -> Tensor:
+    """Of a further value, of which one more is thought to deviate by what is expected, squared."""
+    count = len(values)
+    squares = (values - values.mean()).square().sum()
+    return (squares + expected) / count * (1 + 1 / count)
 
 
 def task_levels(tasks: TaskBatch) -> tuple[Tensor, Tensor]:

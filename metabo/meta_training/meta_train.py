@@ -46,6 +46,8 @@ from metabo.tasks.tables import TableFamily
 from metabo.tasks.task import TaskBatch, TaskFamily
 from metabo.warp import Warp
 
+_EARLY = 3  # observations of a task that tell its level
+_JUDGED = 64  # tasks or, of fewer tasks, draws of their observations that judge
 _PLENTY = 1000  # with so many tasks, the left-out fifth would not make the mixture better
 
 
@@ -63,7 +65,7 @@ class MetaTrainSettings:
 
     num_tasks: int = 4000
     points_per_task: int = 40
-    table_points_per_task: int = 1000
+    table_points_per_task: int = 4000
     features: FeatureSettings = field(default_factory=FeatureSettings)
     heads: HeadSettings = field(default_factory=HeadSettings)
 
@@ -80,13 +82,17 @@ class MetaTrainSettings:
 
 @dataclass(frozen=True, eq=False)
 class _Fit:
-    """One way to model the family, and how likely left-out tasks are under it."""
+    """One way to model the family, and how likely left-out tasks are under it.
+
+    The evidence is that of what follows a task's first few observations, then that of all. The
+    first ones tell its level, which only a way with levels pays for, and that once.
+    """
 
     units: Units
     levels: bool
     network: MLP
     mixture: Mixture
-    evidence: float
+    evidence: tuple[float, float]
     plain: PlainKernels
     choices: dict[str, Any]
 
@@ -181,7 +187,7 @@ class _Way:
         folds = [self._fold(i, group) for i, group in enumerate(groups)] or [self._everything([])]
         found = fit_left_out_remainder(folds, heads)
         remainder = found.remainder
-        evidence, last = self._judge(folds, found)
+        evidence, early, last = self._judge(folds, found)
         size = _smallest_good(evidence)
         final = self._everything(folds)
         if len(folds) > 1 or len(self.tasks) < _PLENTY:
@@ -191,7 +197,10 @@ class _Way:
             levels=self.levels,
             network=final.features.network,
             mixture=assemble(last[size], remainder, final),
-            evidence=float(evidence[size].mean()),
+            evidence=(
+                float((evidence[size] - early[size]).mean()),
+                float(evidence[size].mean()),
+            ),
             plain=fit_plain_kernels(folds, remainder, heads),
             choices={
                 "levels": self.levels,
@@ -207,31 +216,43 @@ class _Way:
 
     def _judge(
         self, folds: list[Fold], found: LeftOutFit
-    ) -> tuple[dict[int, Tensor], dict[int, HeadPrior]]:
-        """For each size, the evidence of all left-out tasks, and the heads of the last fold."""
+    ) -> tuple[dict[int, Tensor], dict[int, Tensor], dict[int, HeadPrior]]:
+        """For each size, the evidence of all left-out tasks, and the heads of the last fold.
+
+        The second evidence is that of their first observations alone.
+        """
         heads = self.settings.heads
         sizes = heads.num_components
         evidence: dict[int, Tensor] = {}
+        early: dict[int, Tensor] = {}
         last: dict[int, HeadPrior] = {}
         with progress_bar(self.progress) as bar:
             # Larger mixtures take longer, about in proportion.
             row = bar.add_task("mixture", total=len(folds) * sum(sizes), loss=math.nan)
             for fold in folds:
-                slopes = self._log_slopes(fold)
                 for size, head in candidates(fold, found, sizes, heads, self.seed):
                     mixture = assemble(head, found.remainder, fold)
-                    judged = score(fold, mixture, heads.points, self.seed) + slopes
+                    judged = self._score(fold, mixture, heads.points)
                     evidence[size] = torch.cat([evidence.get(size, judged[:0]), judged])
+                    first = self._score(fold, mixture, min(_EARLY, heads.points))
+                    early[size] = torch.cat([early.get(size, first[:0]), first])
                     last[size] = head
                     bar.update(row, advance=size, loss=-float(judged.mean()))
                 bar.update(row, advance=sum(sizes) - sum(evidence))  # sizes for more tasks
-        return evidence, last
+        return evidence, early, last
 
-    def _log_slopes(self, fold: Fold) -> Tensor:
-        """What turns the evidence of the observations that `score` looks at to the user's units."""
-        generator = torch.Generator().manual_seed(self.seed)
-        points = self.settings.heads.points
-        return self.units.log_slopes(fold.held_out.some_observations(points, generator))
+    def _score(self, fold: Fold, mixture: Mixture, points: int) -> Tensor:
+        """The evidence of some observations of each left-out task, in the user's units.
+
+        Of few tasks, it is the mean over several draws of them.
+        """
+        draws = max(_JUDGED // len(self.tasks), 1)
+        found = []
+        for seed in range(self.seed, self.seed + draws):
+            generator = torch.Generator().manual_seed(seed)
+            slopes = self.units.log_slopes(fold.held_out.some_observations(points, generator))
+            found.append(score(fold, mixture, points, seed) + slopes)
+        return torch.stack(found).mean(0)
 
     def _fold(self, number: int, group: Tensor) -> Fold:
         train = self.tasks.select(complement(group, len(self.tasks)))
@@ -261,7 +282,7 @@ class _Way:
         )
 
 
-def _evidence(fit: _Fit) -> float:
+def _evidence(fit: _Fit) -> tuple[float, float]:
     return fit.evidence
 
 
