@@ -32,6 +32,7 @@ def _mixture(num_components: int, width: int, inputs: int, seed: int = 0) -> Mix
         means=uniform(-1, 1, num_components, width),
         roots=uniform(-0.5, 0.5, num_components, width, 3),
         outputscales=uniform(0.02, 0.2, num_components),
+        amplitudes=uniform(-0.3, 0.3, num_components, width),
         lengthscales=uniform(0.5, 2, num_components, inputs),
         noises=uniform(0.005, 0.02, num_components),
         is_broad=torch.zeros(num_components, dtype=torch.bool),

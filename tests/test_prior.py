@@ -5,6 +5,7 @@ import json
 import os
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,21 @@ class TestFile:
         with pytest.raises(PriorFileError, match="not a prior file"):
             Prior.load(path)
 
-    @pytest.mark.parametrize("version", [3, 99, "1", None])
+    def test_older_format(self, make_prior: Callable[..., Prior], tmp_path: Path) -> None:
+        prior = make_prior()
+        flat = replace(prior.mixture, amplitudes=torch.zeros_like(prior.mixture.amplitudes))
+        path = tmp_path / "prior"
+        prior.save(path)
+
+        def older(header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+            header.update(format_version=2)
+            del tensors["mixture.amplitudes"]
+
+        rewritten(path, older)
+        expected = predictions(replace(prior, mixture=flat))
+        assert torch.equal(predictions(Prior.load(path)), expected)
+
+    @pytest.mark.parametrize("version", [4, 99, "1", None])
     def test_newer_format(self, prior: Prior, tmp_path: Path, version: object) -> None:
         path = tmp_path / "prior"
         prior.save(path)

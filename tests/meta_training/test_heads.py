@@ -1,6 +1,7 @@
 """The mixture over heads: assembled, judged and chosen."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -86,7 +87,7 @@ class TestAssemble:
     def test_family_and_broad_components(self, fold: Fold, levels: bool) -> None:
         head = HeadPrior(torch.tensor([0.25, 0.75]).log(), torch.zeros(2, 9), torch.zeros(2, 9, 3))
         head = HeadPrior(*(value.double() for value in vars(head).values()))
-        mixture = assemble(head, remainder(), fold.train, levels)
+        mixture = assemble(head, remainder(), replace(fold, levels=levels))
         family = ~mixture.is_broad
         assert int(family.sum()) == (14 if levels else 2)
         weights = mixture.log_weights.exp()
@@ -99,12 +100,25 @@ class TestAssemble:
     def test_one_task_is_hardly_trusted_and_many_never_wholly(self, fold: Fold) -> None:
         head = fold.features.head
         for count, share in ((1, 1 / 3), (3, 1 / 5), (64, 1 / 66)):
-            mixture = assemble(head, remainder(), fold.train.select(slice(0, count)), False)
+            fewer = replace(fold, train=fold.train.select(slice(0, count)))
+            mixture = assemble(head, remainder(), fewer)
             assert mixture.log_weights.exp()[mixture.is_broad].sum() == pytest.approx(share)
 
 
+def test_the_size_of_the_remainder_follows_the_mean_function(fold: Fold) -> None:
+    steep = replace(remainder(), slope=torch.tensor(-0.5).double())
+    mixture = assemble(fold.features.head, steep, fold)
+    seen = fold.features.network.features(fold.train.X)
+    sizes = (seen @ mixture.amplitudes.mT).exp()  # T x n x C
+    family = ~mixture.is_broad
+    torch.testing.assert_close(sizes[..., ~family], torch.ones_like(sizes[..., ~family]))
+    mean = fold.train.Y.mean()  # the head of the mean function predicts the pooled mean
+    assert (seen @ fold.trend).mean().item() == pytest.approx(float(mean), abs=0.1)
+    torch.testing.assert_close(sizes[..., 0], (-0.5 * seen @ fold.trend).exp())
+
+
 def test_score_is_the_evidence_of_few_observations(fold: Fold) -> None:
-    mixture = assemble(fold.features.head, remainder(), fold.train, False)
+    mixture = assemble(fold.features.head, remainder(), fold)
     everything = score(fold, mixture, 12, seed=0)
     tasks = fold.held_out
     expected = condition(mixture, network().features(tasks.X), tasks.X, tasks.Y).log_evidence
@@ -118,7 +132,7 @@ def test_score_is_the_evidence_of_few_observations(fold: Fold) -> None:
 def test_padding_is_not_scored(fold: Fold) -> None:
     counts = [1, 2, 3, 12] * 4
     ragged = sampled(16, 12, seed=5, counts=counts)
-    mixture = assemble(fold.features.head, remainder(), fold.train, False)
+    mixture = assemble(fold.features.head, remainder(), fold)
     found = score(Fold(fold.features, fold.train, ragged, False), mixture, 12, seed=0)
     alone = []
     for t, count in enumerate(counts):
@@ -132,13 +146,13 @@ def test_a_mixture_is_fitted_for_each_size_that_the_tasks_can_carry(fold: Fold) 
     found = dict(candidates(fold, LeftOutFit(remainder()), settings.num_components, settings, 0))
     assert sorted(found) == [1, 2, 8]
     assert found[2].means.shape == (2, 9)
-    mixtures = {k: assemble(head, remainder(), fold.train, False) for k, head in found.items()}
+    mixtures = {k: assemble(head, remainder(), fold) for k, head in found.items()}
     means = {k: float(score(fold, m, 12, seed=0).mean()) for k, m in mixtures.items()}
     assert means[2] > means[1] + 0.5
     wide = dict(candidates(fold, LeftOutFit(remainder(), 2.0), (1,), settings, 0))[1]
     again = dict(candidates(fold, LeftOutFit(remainder(), heads=found), (2,), settings, 0))
     assert list(again) == [2]
-    better = assemble(again[2], remainder(), fold.train, False)
+    better = assemble(again[2], remainder(), fold)
     assert float(score(fold, better, 12, seed=0).mean()) > means[2] - 0.05
     torch.testing.assert_close(wide.roots, 2 * found[1].roots)
 
@@ -147,7 +161,7 @@ def test_remainder_of_left_out_tasks_finds_the_noise(fold: Fold) -> None:
     fit = fit_left_out_remainder([fold], HeadSettings())
     found = fit.remainder
     assert math.sqrt(found.noise) == pytest.approx(0.1, rel=0.25)
-    assert found.outputscale < 0.05
+    assert found.outputscale < 0.07
     assert 0.3 < fit.head_scale < 3
 
 

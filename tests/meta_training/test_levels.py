@@ -67,10 +67,18 @@ def test_nodes_have_the_moments_of_the_scales() -> None:
     mean = (weights * levels.scales.log()).sum()
     variance = (weights * (levels.scales.log() - mean).square()).sum()
     torch.testing.assert_close(mean, scales.log().mean(), rtol=0, atol=0.02)
-    expected = scales.log().var(correction=0) * (1 + 1 / 200) + 0.05
+    expected = (scales.log().var(correction=0) + 0.5 / 200) * (1 + 1 / 200)
     torch.testing.assert_close(variance, expected, rtol=0.02, atol=0)
     torch.testing.assert_close(levels.offset_mean, offsets.mean(), rtol=0, atol=0.02)
     assert float(levels.offset_variance) == pytest.approx(float(offsets.var()), rel=0.05)
+
+
+def test_one_task_tells_little_of_the_next_ones_level() -> None:
+    for count, least in ((1, 1.0), (2, 0.375), (7, 0.08)):
+        levels = Levels.of(batch(torch.randn(count, 50).double(), [50] * count))
+        assert float(levels.offset_variance) > 2 * least - 0.01
+        spread = (levels.log_weights.exp() * levels.scales.log().square()).sum().sqrt()
+        assert float(spread) > 0.65 * least**0.5
 
 
 def test_the_mixture_is_that_of_an_affine_map(make_prior: Callable[..., Prior]) -> None:

@@ -1,8 +1,11 @@
 """The mixture's prior: mean, covariance, assembling and selecting components."""
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import gpytorch
+import pytest
 import torch
 from torch.autograd import gradcheck
 
@@ -52,12 +55,22 @@ def test_moments_of_sampled_functions(make_prior: Callable[..., Prior]) -> None:
     for k in range(3):
         heads = mixture.means[k] + v @ mixture.roots[k].T
         correlation = matern52(inputs, inputs, mixture.lengthscales[k])
-        root = torch.linalg.cholesky(mixture.outputscales[k] * correlation)
+        size = mixture.outputscales[k].sqrt() * (features @ mixture.amplitudes[k]).exp()
+        root = size[:, None] * torch.linalg.cholesky(correlation)
         values = heads @ features.T + e @ root.T
         torch.testing.assert_close(values.mean(0), mixture.mean(features)[k], atol=0.02, rtol=0)
         torch.testing.assert_close(values.T.cov(), covariance[k], atol=0.02, rtol=0.02)
     diagonal = covariance.diagonal(dim1=-2, dim2=-1)
     torch.testing.assert_close(mixture.variance(features), diagonal)
+
+
+def test_the_amplitude_is_bounded(prior: Prior) -> None:
+    steep = replace(prior.mixture, amplitudes=100 * prior.mixture.amplitudes)
+    features, _ = prior.encode(prior.space.sample(50, seed=0))
+    heads = (features.unsqueeze(-3) @ steep.roots).square().sum(-1)
+    factors = ((steep.variance(features) - heads) / steep.outputscales[:, None]).sqrt()
+    assert factors.max().item() == pytest.approx(math.exp(3))
+    assert factors.min().item() == pytest.approx(math.exp(-3))
 
 
 def test_batches_are_computed_one_by_one(prior: Prior) -> None:

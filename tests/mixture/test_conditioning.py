@@ -22,7 +22,7 @@ class LinearPlusMatern(gpytorch.models.ExactGP):
         likelihood.noise = mixture.noises[k]
         super().__init__(X, y, likelihood)
         self.head, self.root = mixture.means[k], mixture.roots[k]
-        self.width = len(self.head)
+        self.width, self.amplitude = len(self.head), mixture.amplitudes[k]
         self.linear = gpytorch.kernels.LinearKernel().double()
         self.linear.variance = 1.0
         matern = gpytorch.kernels.MaternKernel(nu=2.5, ard_num_dims=X.shape[-1] - self.width)
@@ -32,7 +32,9 @@ class LinearPlusMatern(gpytorch.models.ExactGP):
 
     def forward(self, X: Tensor) -> gpytorch.distributions.MultivariateNormal:
         phi, z = X[..., : self.width], X[..., self.width :]
-        covariance = self.linear(phi @ self.root) + self.matern(z)
+        size = (phi @ self.amplitude).exp()
+        remainder = size.unsqueeze(-1) * self.matern(z).to_dense() * size.unsqueeze(-2)
+        covariance = self.linear(phi @ self.root).to_dense() + remainder
         return gpytorch.distributions.MultivariateNormal(phi @ self.head, covariance)
 
 

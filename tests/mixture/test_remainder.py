@@ -26,11 +26,11 @@ def sampled(truth: Remainder, num_tasks: int, points: int, head_scale: float = 1
     features = torch.cat([inputs, torch.ones_like(inputs)], -1)
     mean, root = torch.tensor([0.5, -1.0]).double(), torch.tensor([[0.5, 0.0], [0.2, 0.3]]).double()
     heads = mean + head_scale * normal(num_tasks, 2) @ root.T
-    kernel = truth.outputscale * matern52(inputs, inputs, truth.lengthscales)
+    kernel = truth.covariance(inputs, (features @ mean))
     factor = torch.linalg.cholesky(kernel + truth.noise * torch.eye(points))
     targets = features @ heads.unsqueeze(-1) + factor @ normal(num_tasks, points, 1)
     mask = torch.ones(num_tasks, points, dtype=torch.bool)
-    return HeadTasks(features, inputs, targets.squeeze(-1), mask, mean, root)
+    return HeadTasks(features, inputs, targets.squeeze(-1), mask, mean, root, trend=mean)
 
 
 def test_likelihood_is_dense_and_ignores_padding() -> None:
@@ -59,6 +59,32 @@ def test_recovers_a_known_kernel_and_noise() -> None:
     start = remainder(0.1, 1.0, 0.1)
     assert log_likelihood(tasks, found, head_scale).sum() > log_likelihood(tasks, start).sum()
     assert not found.outputscale.requires_grad
+
+
+def test_recovers_a_size_that_changes_with_the_mean() -> None:
+    start = replace(remainder(0.1, 1.0, 0.1), slope=torch.zeros(()).double())
+    for slope in (0.0, -0.6):
+        truth = replace(remainder(0.4, 0.5, 0.02), slope=torch.tensor(slope).double())
+        found, _ = fit_remainder([sampled(truth, 50, 16)], start)
+        assert found.slope is not None
+        assert found.slope.item() == pytest.approx(slope, abs=0.2)
+        assert found.outputscale.item() == pytest.approx(0.4, rel=0.35)
+    assert fit_remainder([sampled(truth, 5, 4)], replace(start, slope=None))[0].slope is None
+
+
+def test_gradients_of_the_likelihood() -> None:
+    truth = replace(remainder(0.3, 0.7, 0.05), slope=torch.tensor(-0.4).double())
+    mask = torch.arange(5) < torch.tensor([5, 2, 1])[:, None]
+    tasks = replace(sampled(truth, 3, 5), mask=mask)
+
+    def likelihood(*values: torch.Tensor) -> torch.Tensor:
+        *kernel, mean, root = values
+        return log_likelihood(replace(tasks, mean=mean, root=root), Remainder(*kernel))
+
+    assert truth.slope is not None
+    values = (truth.outputscale, truth.lengthscales, truth.noise, truth.slope)
+    inputs = tuple(v.clone().requires_grad_() for v in (*values, tasks.mean, tasks.root))
+    assert torch.autograd.gradcheck(likelihood, inputs)
 
 
 def test_several_groups_with_heads_of_their_own() -> None:
