@@ -19,7 +19,9 @@ def _network(num_inputs: int, width: int = 6, seed: int = 0) -> MLP:
     return MLP(num_inputs, (8, width), generator=torch.Generator().manual_seed(seed)).double()
 
 
-def _mixture(num_components: int, width: int, inputs: int, seed: int = 0) -> Mixture:
+def _mixture(
+    num_components: int, width: int, inputs: int, seed: int = 0, amplitude: float = 0.0
+) -> Mixture:
     """Components that differ in everything."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -32,10 +34,10 @@ def _mixture(num_components: int, width: int, inputs: int, seed: int = 0) -> Mix
         means=uniform(-1, 1, num_components, width),
         roots=uniform(-0.5, 0.5, num_components, width, 3),
         outputscales=uniform(0.02, 0.2, num_components),
-        amplitudes=uniform(-0.3, 0.3, num_components, width),
         lengthscales=uniform(0.5, 2, num_components, inputs),
         noises=uniform(0.005, 0.02, num_components),
         is_broad=torch.zeros(num_components, dtype=torch.bool),
+        amplitudes=uniform(-amplitude, amplitude, num_components, width),
     )
 
 
@@ -44,6 +46,7 @@ def _prior(
     *,
     num_components: int = 4,
     broad: float = 0.0,
+    amplitude: float = 0.0,
     offset: float = 3.0,
     scale: float = 2.0,
     seed: int = 0,
@@ -51,7 +54,7 @@ def _prior(
 ) -> Prior:
     space = InputSpace.from_bounds([[-4.0, 0.0], [4.0, 1.0]]) if space is None else space
     mlp = _network(space.encoded_dim, seed=seed)
-    mixture = _mixture(num_components, mlp.num_features, space.encoded_dim, seed)
+    mixture = _mixture(num_components, mlp.num_features, space.encoded_dim, seed, amplitude)
     if broad > 0:
         other = broad_components(mlp.num_features, space.encoded_dim, 0.01)
         mixture = concatenate([(1 - broad, mixture), (broad, other)])

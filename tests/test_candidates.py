@@ -51,16 +51,16 @@ def test_suggestions_are_those_of_scoring_all_anew(
     make_prior: Made, warp: Warp | None, objective: Objective | None
 ) -> None:
     prior = make_prior(broad=0.3, offset=0.0, scale=1.0, warp=warp)
-    points = prior.space.sample(300, seed=1)
+    points = prior.space.sample(200, seed=1)
     optimizer = Optimizer(prior, candidates=points, objective=objective)
-    for _ in range(25):
+    for _ in range(12):
         x = optimizer.ask()
         assert x == anew(optimizer, points, objective)
         optimizer.tell(x, bowl(x))
 
 
 def test_pending_and_failed_points(prior: Prior, tmp_path: Path) -> None:
-    points = prior.space.sample(300, seed=1)
+    points = prior.space.sample(200, seed=1)
     journal = tmp_path / "a.jsonl"
     optimizer = Optimizer(prior, candidates=points, journal=journal)
     for step in range(8):
@@ -97,7 +97,7 @@ def test_categories_and_whole_numbers(mixed_prior: Prior) -> None:
 
 
 def test_more_than_there_is_memory_for(monkeypatch: pytest.MonkeyPatch, prior: Prior) -> None:
-    points = prior.space.sample(300, seed=1)
+    points = prior.space.sample(200, seed=1)
     monkeypatch.setattr(fixed_points, "_ROOM", 2)
     monkeypatch.setattr(fixed_points, "_MOST_NUMBERS", 300 * (12 + 24 * 10))
     optimizer = Optimizer(prior, candidates=points)

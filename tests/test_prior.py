@@ -134,7 +134,7 @@ class TestFile:
             Prior.load(path)
 
     def test_older_format(self, make_prior: Callable[..., Prior], tmp_path: Path) -> None:
-        prior = make_prior()
+        prior = make_prior(amplitude=0.3)
         flat = replace(prior.mixture, amplitudes=torch.zeros_like(prior.mixture.amplitudes))
         path = tmp_path / "prior"
         prior.save(path)

@@ -137,7 +137,7 @@ def test_commands_refuse_it(hostile_file: Path, tmp_path: Path, prior: Prior, co
 def with_header(prior: Prior, path: Path, **changes: object) -> Path:
     """A file with a right checksum, as whoever made it on purpose would give it one."""
     header, tensors = prior._content()
-    header = {"format": "metabo-prior", "format_version": 1} | header | changes
+    header = {"format": "metabo-prior", "format_version": 3} | header | changes
     tensors = {name: value.contiguous() for name, value in tensors.items()}
     text = json.dumps({"sha256": checksum(header, tensors), "header": header})
     path.write_bytes(save(tensors, {"metabo": text}))

@@ -35,6 +35,8 @@ class FeatureSettings:
         algorithm: "Reptile" or, to compare with it, "first-order MAML" or "MAML".
         reptile: Its outer and inner loop; if None, what follows starts from random weights.
         refine: What follows; not used with fewer than 16 tasks.
+        regression_steps: How many Adam steps follow instead where fewer tasks have more
+            observations than the network has weights; 0 for none.
     """
 
     hidden: tuple[int, ...] = (32, 32, 32)
@@ -44,6 +46,7 @@ class FeatureSettings:
         default_factory=lambda: ReptileSettings(outer_steps=150)
     )
     refine: RefineSettings = field(default_factory=RefineSettings)
+    regression_steps: int = 500
 
     def __post_init__(self) -> None:
         if self.algorithm not in _ALGORITHMS:
@@ -114,7 +117,7 @@ def train_features(
         )
     few = held_out is None or len(tasks) + len(held_out) < _FEW
     if few and int(tasks.counts.sum()) > sum(layer.numel() for layer in network.layers):
-        network = regress(network, tasks, seed=seed)
+        network = regress(network, tasks, settings.regression_steps, seed=seed)
     network = network.to(tasks.Y.device, torch.float64).requires_grad_(False)
     if held_out is None or few:
         return _unrefined(network, tasks)

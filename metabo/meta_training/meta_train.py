@@ -76,8 +76,9 @@ class MetaTrainSettings:
             hidden=(16, 16),
             reptile=ReptileSettings(outer_steps=10, inner_steps=10),
             refine=RefineSettings(steps=20),
+            regression_steps=20,
         )
-        return cls(num_tasks=100, points_per_task=10, features=features)
+        return cls(num_tasks=100, points_per_task=10, table_points_per_task=200, features=features)
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,17 +17,17 @@ from metabo.adam import Adam
 from metabo.network import MLP
 from metabo.tasks.task import TaskBatch
 
-_STEPS = 500
 _POINTS = 512  # a step, of all tasks together
 _STEP_SIZE = 0.01
 
 
-def regress(network: MLP, tasks: TaskBatch, *, seed: int) -> MLP:
+def regress(network: MLP, tasks: TaskBatch, steps: int, *, seed: int) -> MLP:
     """Fit a copy of a network to the observations of all tasks, by Adam on the squared error.
 
     Args:
         network: Where to start.
         tasks: X encoded, Y scaled to the order of one; each task counts for as much.
+        steps: How many.
         seed: Decides which observations a step sees.
     """
     network = copy.deepcopy(network).requires_grad_(True)
@@ -36,12 +36,12 @@ def regress(network: MLP, tasks: TaskBatch, *, seed: int) -> MLP:
     optimizer = Adam([([*network.layers, by_rank], _STEP_SIZE)])
     inputs, outputs = tasks.X.float(), tasks.Y.float()
     scores = _normal_scores(tasks).float()
-    for step in range(_STEPS):
+    for step in range(steps):
         rows = _some(tasks.counts, generator)
         features = network.features(inputs[rows])
         found = features @ torch.cat([network.layers[-1], by_rank], -1)
         loss = (found - torch.stack([outputs[rows], scores[rows]], -1)).square().sum(-1).mean()
-        optimizer.step(loss, 0.02 + 0.98 * (1 + math.cos(math.pi * step / _STEPS)) / 2)
+        optimizer.step(loss, 0.02 + 0.98 * (1 + math.cos(math.pi * step / steps)) / 2)
     return network.requires_grad_(False)
 
 

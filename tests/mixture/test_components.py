@@ -44,7 +44,7 @@ def test_gradient_of_matern() -> None:
 
 
 def test_moments_of_sampled_functions(make_prior: Callable[..., Prior]) -> None:
-    prior = make_prior(num_components=3)
+    prior = make_prior(num_components=3, amplitude=0.3)
     mixture, X = prior.mixture, prior.space.sample(5, seed=0)
     features, inputs = prior.encode(X)
     generator = torch.Generator().manual_seed(0)
@@ -64,7 +64,8 @@ def test_moments_of_sampled_functions(make_prior: Callable[..., Prior]) -> None:
     torch.testing.assert_close(mixture.variance(features), diagonal)
 
 
-def test_the_amplitude_is_bounded(prior: Prior) -> None:
+def test_the_amplitude_is_bounded(make_prior: Callable[..., Prior]) -> None:
+    prior = make_prior(amplitude=0.3)
     steep = replace(prior.mixture, amplitudes=100 * prior.mixture.amplitudes)
     features, _ = prior.encode(prior.space.sample(50, seed=0))
     heads = (features.unsqueeze(-3) @ steep.roots).square().sum(-1)

@@ -46,7 +46,7 @@ def conditioned(prior: Prior, X: Tensor, Y: Tensor, **noise: Tensor) -> Conditio
 def test_one_component_is_a_plain_exact_gp(
     make_prior: Callable[..., Prior], observe: Observe, n: int
 ) -> None:
-    prior = make_prior(num_components=1, offset=0.0, scale=1.0)
+    prior = make_prior(num_components=1, offset=0.0, scale=1.0, amplitude=0.3)
     X, Y = observe(prior, n)
     test_X = prior.space.sample(6, seed=9)
     ours = conditioned(prior, X, Y)
