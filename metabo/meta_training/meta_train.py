@@ -46,6 +46,7 @@ from metabo.tasks.tables import TableFamily
 from metabo.tasks.task import TaskBatch, TaskFamily
 from metabo.warp import Warp
 
+_FEW = 16  # with fewer tasks, the spread of their levels is hardly known
 _EARLY = 3  # observations of a task that tell its level
 _JUDGED = 64  # tasks or, of fewer tasks, draws of their observations that judge
 _PLENTY = 1000  # with so many tasks, the left-out fifth would not make the mixture better
@@ -85,15 +86,15 @@ class MetaTrainSettings:
 class _Fit:
     """One way to model the family, and how likely left-out tasks are under it.
 
-    The evidence is that of what follows a task's first few observations, then that of all. The
-    first ones tell its level, which only a way with levels pays for, and that once.
+    Of few tasks, the evidence is that of what follows a task's first observations. These tell its
+    level, for which only a way with levels pays, once, and the more the fewer tasks there are.
     """
 
     units: Units
     levels: bool
     network: MLP
     mixture: Mixture
-    evidence: tuple[float, float]
+    evidence: float
     plain: PlainKernels
     choices: dict[str, Any]
 
@@ -198,10 +199,7 @@ class _Way:
             levels=self.levels,
             network=final.features.network,
             mixture=assemble(last[size], remainder, final),
-            evidence=(
-                float((evidence[size] - early[size]).mean()),
-                float(evidence[size].mean()),
-            ),
+            evidence=float((evidence[size] - early[size]).mean()),
             plain=fit_plain_kernels(folds, remainder, heads),
             choices={
                 "levels": self.levels,
@@ -220,10 +218,11 @@ class _Way:
     ) -> tuple[dict[int, Tensor], dict[int, Tensor], dict[int, HeadPrior]]:
         """For each size, the evidence of all left-out tasks, and the heads of the last fold.
 
-        The second evidence is that of their first observations alone.
+        The second evidence is that of their first observations alone; of many tasks, of none.
         """
         heads = self.settings.heads
         sizes = heads.num_components
+        early_points = min(_EARLY, heads.points) if len(self.tasks) < _FEW else 0
         evidence: dict[int, Tensor] = {}
         early: dict[int, Tensor] = {}
         last: dict[int, HeadPrior] = {}
@@ -235,7 +234,7 @@ class _Way:
                     mixture = assemble(head, found.remainder, fold)
                     judged = self._score(fold, mixture, heads.points)
                     evidence[size] = torch.cat([evidence.get(size, judged[:0]), judged])
-                    first = self._score(fold, mixture, min(_EARLY, heads.points))
+                    first = self._score(fold, mixture, early_points)
                     early[size] = torch.cat([early.get(size, first[:0]), first])
                     last[size] = head
                     bar.update(row, advance=size, loss=-float(judged.mean()))
@@ -283,7 +282,7 @@ class _Way:
         )
 
 
-def _evidence(fit: _Fit) -> tuple[float, float]:
+def _evidence(fit: _Fit) -> float:
     return fit.evidence
 
 
