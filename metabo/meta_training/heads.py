@@ -105,7 +105,9 @@ def assemble(head: HeadPrior, remainder: Remainder, fold: Fold) -> Mixture:
 def fit_one(fold: Fold, remainder: Remainder, em: EMSettings, points: int) -> HeadPrior:
     """One Gaussian over the heads of the fold's training tasks."""
     some = replace(fold, train=fold.train.select(slice(0, _GAUSSIAN)))
-    return fit_gaussian(_statistics(some, remainder, points), fold.features.head, em)
+    # With the trend of the fold, which is kept: that of a part would be fitted anew at each call.
+    statistics = _statistics(some, remainder, points, fold.trend)
+    return fit_gaussian(statistics, fold.features.head, em)
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,7 +201,7 @@ def candidates(
     seed: int,
 ) -> Iterator[tuple[int, HeadPrior]]:
     """Each number of components that the fold's tasks can carry, with the fitted heads."""
-    statistics = _statistics(fold, found.remainder, settings.points_per_task)
+    statistics = _statistics(fold, found.remainder, settings.points_per_task, fold.trend)
     one = fit_gaussian(statistics.select(slice(0, _GAUSSIAN)), fold.features.head, settings.em)
     one = HeadPrior(one.log_weights, one.means, one.roots * found.head_scale)
     for size in sizes:
@@ -208,10 +210,10 @@ def candidates(
             yield size, fit_mixture(statistics, one, size, settings.em, seed=seed, start=start)
 
 
-def _statistics(fold: Fold, remainder: Remainder, points: int) -> HeadStatistics:
+def _statistics(fold: Fold, remainder: Remainder, points: int, trend: Tensor) -> HeadStatistics:
     tasks = _shorten(fold.shapes()[0], points)
     features = fold.features.network.features(tasks.X)
-    return HeadStatistics.of_tasks(features, tasks.X, tasks.Y, tasks.mask, remainder, fold.trend)
+    return HeadStatistics.of_tasks(features, tasks.X, tasks.Y, tasks.mask, remainder, trend)
 
 
 def _mean_remainder(remainders: list[Remainder]) -> Remainder:
