@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -53,3 +54,8 @@ class Adam:
                     maximize=False,
                     fused=True,
                 )
+
+
+def cooled(progress: float, least: float) -> float:
+    """A factor on step sizes that falls from 1 to `least` along a cosine, as progress nears 1."""
+    return least + (1 - least) * (1 + math.cos(math.pi * progress)) / 2

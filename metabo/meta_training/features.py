@@ -19,7 +19,7 @@ from metabo.mixture import HeadPrior, Remainder
 from metabo.network import MLP
 from metabo.tasks.task import TaskBatch
 
-_FEW = 16  # with fewer tasks features are not refined, and every task is left out once
+FEW = 16  # with fewer tasks features are not refined, and every task is left out once
 _MANY = 200  # with fewer tasks frozen features compete with refined ones
 _MAX_FOLDS = 8
 _ALGORITHMS = {algorithm.name: algorithm for algorithm in (REPTILE, FIRST_ORDER_MAML, MAML)}
@@ -73,7 +73,7 @@ class Features:
 def left_out(num_tasks: int, generator: torch.Generator) -> list[Tensor]:
     """Which tasks to leave out: a fifth, once, or with few tasks each in turn."""
     order = torch.randperm(num_tasks, generator=generator)
-    if num_tasks >= _FEW:
+    if num_tasks >= FEW:
         return [order[: min(max(num_tasks // 5, 4), 512)]]
     if num_tasks == 1:
         return []
@@ -115,7 +115,7 @@ def train_features(
             progress=progress,
             records=records,
         )
-    few = held_out is None or len(tasks) + len(held_out) < _FEW
+    few = held_out is None or len(tasks) + len(held_out) < FEW
     if few and int(tasks.counts.sum()) > sum(layer.numel() for layer in network.layers):
         network = regress(network, tasks, settings.regression_steps, seed=seed)
     network = network.to(tasks.Y.device, torch.float64).requires_grad_(False)

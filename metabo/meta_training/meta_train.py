@@ -13,6 +13,7 @@ from torch import Tensor
 
 from metabo.cores import one_thread
 from metabo.meta_training.features import (
+    FEW,
     Features,
     FeatureSettings,
     complement,
@@ -46,7 +47,6 @@ from metabo.tasks.tables import TableFamily
 from metabo.tasks.task import TaskBatch, TaskFamily
 from metabo.warp import Warp
 
-_FEW = 16  # with fewer tasks, the spread of their levels is hardly known
 _EARLY = 3  # observations of a task that tell its level
 _JUDGED = 64  # tasks or, of fewer tasks, draws of their observations that judge
 _PLENTY = 1000  # with so many tasks, the left-out fifth would not make the mixture better
@@ -222,7 +222,7 @@ class _Way:
         """
         heads = self.settings.heads
         sizes = heads.num_components
-        early_points = min(_EARLY, heads.points) if len(self.tasks) < _FEW else 0
+        early_points = min(_EARLY, heads.points) if len(self.tasks) < FEW else 0
         evidence: dict[int, Tensor] = {}
         early: dict[int, Tensor] = {}
         last: dict[int, HeadPrior] = {}

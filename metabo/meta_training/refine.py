@@ -19,11 +19,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metabo.adam import Adam
+from metabo.adam import Adam, cooled
 from metabo.meta_training.progress import progress_bar
 from metabo.mixture.remainder import HeadTasks, Remainder, log_likelihood
 from metabo.network import MLP
 from metabo.tasks.task import TaskBatch
+
+_COOLED = 0.03  # what is left of the step sizes in the end
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,9 @@ def refine(
         row = bar.add_task("refinement", total=settings.steps, loss=math.nan)
         for step in range(settings.steps):
             seen = _subset(tasks, settings.tasks_per_step, settings.points_per_task, generator)
-            optimizer.step(-model.log_likelihood(seen).mean(), _cooled(step / settings.steps))
+            optimizer.step(
+                -model.log_likelihood(seen).mean(), cooled(step / settings.steps, _COOLED)
+            )
             if (step + 1) % look and step + 1 < settings.steps:
                 continue
             with torch.no_grad():
@@ -132,10 +136,6 @@ def refine(
         remainder = model.remainder()
     network = model.network.to(torch.float64).requires_grad_(False)
     return Refined(network, model.mean.detach(), model.root.detach(), remainder, best)
-
-
-def _cooled(progress: float) -> float:
-    return 0.03 + 0.97 * (1 + math.cos(math.pi * progress)) / 2
 
 
 def _parameter_groups(

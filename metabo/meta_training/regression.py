@@ -13,12 +13,13 @@ import math
 import torch
 from torch import Tensor
 
-from metabo.adam import Adam
+from metabo.adam import Adam, cooled
 from metabo.network import MLP
 from metabo.tasks.task import TaskBatch
 
 _POINTS = 512  # a step, of all tasks together
 _STEP_SIZE = 0.01
+_COOLED = 0.02  # what is left of it in the end
 
 
 def regress(network: MLP, tasks: TaskBatch, steps: int, *, seed: int) -> MLP:
@@ -41,7 +42,7 @@ def regress(network: MLP, tasks: TaskBatch, steps: int, *, seed: int) -> MLP:
         features = network.features(inputs[rows])
         found = features @ torch.cat([network.layers[-1], by_rank], -1)
         loss = (found - torch.stack([outputs[rows], scores[rows]], -1)).square().sum(-1).mean()
-        optimizer.step(loss, 0.02 + 0.98 * (1 + math.cos(math.pi * step / steps)) / 2)
+        optimizer.step(loss, cooled(step / steps, _COOLED))
     return network.requires_grad_(False)
 
 

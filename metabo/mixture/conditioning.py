@@ -19,9 +19,8 @@ from torch import Tensor
 from metabo.mixture.components import Mixture
 
 JITTERS = (1e-10, 1e-8, 1e-6, 1e-4)
-VARIANCE_FLOOR = (
-    1e-12  # of a posterior variance, as a share of the prior's: rounding makes it negative
-)
+# Of a posterior variance, as a share of the prior's: rounding makes it negative.
+VARIANCE_FLOOR = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
