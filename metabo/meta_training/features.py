@@ -46,7 +46,7 @@ class FeatureSettings:
         default_factory=lambda: ReptileSettings(outer_steps=150)
     )
     refine: RefineSettings = field(default_factory=RefineSettings)
-    regression_steps: int = 500
+    regression_steps: int = 2000
 
     def __post_init__(self) -> None:
         if self.algorithm not in _ALGORITHMS:
@@ -87,34 +87,46 @@ def complement(index: Tensor, num_tasks: int) -> Tensor:
     return kept.nonzero().squeeze(-1)
 
 
+def meta_learned(
+    tasks: TaskBatch,
+    settings: FeatureSettings,
+    *,
+    seed: int,
+    progress: bool,
+    records: Records | None = None,
+) -> MLP:
+    """A network that Reptile has meta-trained on tasks (X encoded, Y scaled)."""
+    generator = torch.Generator().manual_seed(seed)
+    network = MLP(tasks.X.shape[-1], settings.hidden, settings.activation, generator=generator)
+    if settings.reptile is None:
+        return network
+    tasks_per_step = min(settings.reptile.tasks_per_step, len(tasks))
+    return meta_learn(
+        _ALGORITHMS[settings.algorithm],
+        tasks,
+        network,
+        replace(settings.reptile, tasks_per_step=tasks_per_step),
+        seed=seed,
+        device=tasks.Y.device,
+        progress=progress,
+        records=records,
+    )
+
+
 def train_features(
+    network: MLP,
     tasks: TaskBatch,
     held_out: TaskBatch | None,
     settings: FeatureSettings,
     *,
     seed: int,
     progress: bool,
-    records: Records | None = None,
 ) -> Features:
-    """Train a network on tasks (X encoded, Y scaled).
+    """Go on from a meta-learned network.
 
     It is refined where tasks are many, and fitted to all observations at once where tasks are few
     and these outnumber its weights.
     """
-    generator = torch.Generator().manual_seed(seed)
-    network = MLP(tasks.X.shape[-1], settings.hidden, settings.activation, generator=generator)
-    if settings.reptile is not None:
-        tasks_per_step = min(settings.reptile.tasks_per_step, len(tasks))
-        network = meta_learn(
-            _ALGORITHMS[settings.algorithm],
-            tasks,
-            network,
-            replace(settings.reptile, tasks_per_step=tasks_per_step),
-            seed=seed,
-            device=tasks.Y.device,
-            progress=progress,
-            records=records,
-        )
     few = held_out is None or len(tasks) + len(held_out) < FEW
     if few and int(tasks.counts.sum()) > sum(layer.numel() for layer in network.layers):
         network = regress(network, tasks, settings.regression_steps, seed=seed)

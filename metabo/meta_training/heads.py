@@ -32,6 +32,7 @@ from metabo.tasks.task import TaskBatch
 _TASKS_PER_COMPONENT = 8
 _GAUSSIAN = 1024  # training tasks that one Gaussian is fitted to, at most: more change nothing
 _TREND_POINTS = 40  # observations of each training task that the mean function is from, at most
+_TOGETHER = 2000  # observations of few training tasks that heads are from, for there is time
 _HELD_OUT = 64  # left-out tasks that the remainder is fitted to, at most
 
 
@@ -43,7 +44,8 @@ class HeadSettings:
         em: The expectation maximisation.
         num_components: The sizes that are tried, smallest first.
         points: How many observations of a left-out task it is judged by.
-        points_per_task: How many observations of a long task are used at most.
+        points_per_task: How many observations of a long task are used at most; of few training
+            tasks more.
     """
 
     em: EMSettings = field(default_factory=EMSettings)
@@ -64,7 +66,7 @@ class Fold:
     @cached_property
     def trend(self) -> Tensor:
         """The head, `p`, of the family's mean function, in the units of the shapes."""
-        tasks = _shorten(self.shapes()[0].select(slice(0, _GAUSSIAN)), _TREND_POINTS)
+        tasks = _enough(self.shapes()[0].select(slice(0, _GAUSSIAN)), _TREND_POINTS)
         own = self.features
         statistics = HeadStatistics.of_tasks(
             own.network.features(tasks.X), tasks.X, tasks.Y, tasks.mask, own.remainder
@@ -211,7 +213,7 @@ def candidates(
 
 
 def _statistics(fold: Fold, remainder: Remainder, points: int, trend: Tensor) -> HeadStatistics:
-    tasks = _shorten(fold.shapes()[0], points)
+    tasks = _enough(fold.shapes()[0], points)
     features = fold.features.network.features(tasks.X)
     return HeadStatistics.of_tasks(features, tasks.X, tasks.Y, tasks.mask, remainder, trend)
 
@@ -225,6 +227,11 @@ def _mean_remainder(remainders: list[Remainder]) -> Remainder:
         mean([r.lengthscales for r in remainders]),
         mean([r.noise for r in remainders]),
     )
+
+
+def _enough(tasks: TaskBatch, points: int) -> TaskBatch:
+    """So many observations of each task, or more where tasks are few."""
+    return _shorten(tasks, max(points, _TOGETHER // len(tasks)))
 
 
 def _shorten(tasks: TaskBatch, points: int) -> TaskBatch:

@@ -11,13 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metabo.cores import one_thread
+from metabo.cores import on_cores, one_thread
 from metabo.meta_training.features import (
     FEW,
     Features,
     FeatureSettings,
     complement,
     left_out,
+    meta_learned,
     train_features,
 )
 from metabo.meta_training.fit_warp import fit_warp
@@ -186,7 +187,7 @@ class _Way:
         heads = self.settings.heads
         groups = left_out(len(self.tasks), torch.Generator().manual_seed(self.seed))
         # A single task cannot be left out: it is judged by itself, and the broad share is large.
-        folds = [self._fold(i, group) for i, group in enumerate(groups)] or [self._everything([])]
+        folds = self._folds(groups) or [self._everything([])]
         found = fit_left_out_remainder(folds, heads)
         remainder = found.remainder
         evidence, early, last = self._judge(folds, found)
@@ -254,32 +255,54 @@ class _Way:
             found.append(score(fold, mixture, points, seed) + slopes)
         return torch.stack(found).mean(0)
 
-    def _fold(self, number: int, group: Tensor) -> Fold:
-        train = self.tasks.select(complement(group, len(self.tasks)))
-        held_out = self.tasks.select(group)
-        features = self._features(train, held_out, f"fold{number}")
-        return Fold(features, train, held_out, self.levels)
+    def _folds(self, groups: list[Tensor]) -> list[Fold]:
+        select, count = self.tasks.select, len(self.tasks)
+        parts = [(select(complement(group, count)), select(group)) for group in groups]
+        features = self._features({f"fold{i}": part for i, part in enumerate(parts)})
+        return [Fold(own, *part, self.levels) for own, part in zip(features, parts, strict=True)]
 
     def _everything(self, folds: list[Fold]) -> Fold:
         """All tasks; the features of the only fold, which left-out tasks stopped, or new ones."""
-        features = folds[0].features if len(folds) == 1 else self._features(self.tasks, None, "all")
+        if len(folds) == 1:
+            features = folds[0].features
+        else:
+            (features,) = self._features({"all": (self.tasks, None)})
         return Fold(features, self.tasks, self.tasks, self.levels)
 
-    def _features(self, train: TaskBatch, held_out: TaskBatch | None, name: str) -> Features:
+    def _features(self, parts: dict[str, tuple[TaskBatch, TaskBatch | None]]) -> list[Features]:
+        """A network for each part: tasks to train on, and left-out ones, if any."""
+        settings = self.settings.features
         if self.levels:
-            train = without_levels(train)
-            held_out = None if held_out is None else without_levels(held_out)
-            name = f"levels-{name}"
+            parts = {
+                f"levels-{name}": (without_levels(train), out and without_levels(out))
+                for name, (train, out) in parts.items()
+            }
         if self.units.warp is not None:
-            name = f"warped-{name}"
-        return train_features(
-            train,
-            held_out,
-            self.settings.features,
-            seed=self.seed,
-            progress=self.progress,
-            records=self.records and self.records.named(name),
+            parts = {f"warped-{name}": part for name, part in parts.items()}
+        starts = [
+            meta_learned(
+                train,
+                settings,
+                seed=self.seed,
+                progress=self.progress,
+                records=self.records and self.records.named(name),
+            )
+            for name, (train, _) in parts.items()
+        ]
+        alone = len(parts) == 1  # one network has a bar of its own, several share one
+        finish = partial(
+            train_features, settings=settings, seed=self.seed, progress=self.progress and alone
         )
+        with progress_bar(self.progress and not alone) as bar:
+            row = bar.add_task("features", total=len(parts), loss=math.nan)
+
+            def finish_one(part: tuple[MLP, tuple[TaskBatch, TaskBatch | None]]) -> Features:
+                features = finish(part[0], *part[1])
+                bar.advance(row)
+                return features
+
+            # Reptile is on all cores; what follows it is on one.
+            return on_cores(finish_one, list(zip(starts, parts.values(), strict=True)))
 
 
 def _evidence(fit: _Fit) -> float:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from metabo.meta_training.features import FeatureSettings, train_features
+from metabo.meta_training.features import FeatureSettings, meta_learned, train_features
 from metabo.meta_training.regression import regress
 from metabo.network import MLP
 from metabo.tasks.task import TaskBatch
@@ -63,5 +63,7 @@ def test_only_few_and_long_tasks_are_fitted_so() -> None:
     settings = FeatureSettings(hidden=(8,), reptile=None)
     start = MLP(2, (8,), generator=torch.Generator().manual_seed(0)).double()
     for points, fitted in ((8, False), (400, True)):
-        found = train_features(tasks(3, points), None, settings, seed=0, progress=False).network
+        seen = tasks(3, points)
+        network = meta_learned(seen, settings, seed=0, progress=False)
+        found = train_features(network, seen, None, settings, seed=0, progress=False).network
         assert torch.equal(found.layers[0], start.layers[0]) == (not fitted)
