@@ -35,7 +35,7 @@ from metabo.surrogates.mixture_prior_gp import MixturePriorGP
 
 _NUM_DRAWS = 128
 _LIKELY = 1e-4  # components with less of the posterior change no decision, and cost time
-_FLOOR = 1e-30  # of the expected improvement by draws, so that its logarithm is finite
+_FLOOR = 1e-30  # of the expected improvement by draws, as a share of the standard deviation
 _LEAST = 1e-250  # what a bound is raised by, lest it be zero where the improvement is not
 
 
@@ -146,7 +146,9 @@ class LogIncumbentImprovement(AcquisitionFunction):
         )
         incumbent = self._value(here, self.incumbent.to(X).unsqueeze(0))
         improvement = (self._value(there, X) - incumbent).clamp_min(0).mean(-1)
-        return (self.conditioned.log_weights.exp() @ improvement + _FLOOR).log()
+        # Where no draw of any point improves, the one that least is known of is the best to see.
+        floor = _FLOOR * compared.variances.clamp_min(self._floor).sqrt()
+        return (self.conditioned.log_weights.exp() @ (improvement + floor)).log()
 
     def _value(self, values: Tensor, X: Tensor) -> Tensor:
         """The objective, `C x b x S`, of such responses in model units at X `b x 1 x d`."""

@@ -116,3 +116,15 @@ def test_input_transform(model: MixturePriorGP) -> None:
     points = prior.space.sample(5, seed=4).unsqueeze(-2)
     found = LogIncumbentImprovement(inside)((points - low) / (high - low))
     torch.testing.assert_close(found, LogIncumbentImprovement(model)(points))
+
+
+def test_where_no_draw_improves_the_uncertain_point_is_better(model: MixturePriorGP) -> None:
+    def out_of_reach(Y: Tensor, X: Tensor) -> Tensor:
+        return -1000 * (X[..., 0] - model.train_inputs[0][0, 0]).abs()
+
+    X = model.prior.space.sample(40, seed=4).unsqueeze(-2)
+    values = LogIncumbentImprovement(model, objective=out_of_reach)(X)
+    assert values.isfinite().all()
+    predicted = model.conditioned.predict(*model.encode(X.squeeze(-2)))
+    spread = model.conditioned.log_weights.exp() @ predicted.variances.sqrt()
+    assert values.argmax() == spread.argmax()
