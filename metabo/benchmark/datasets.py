@@ -101,7 +101,7 @@ def _tuning(bench: str, num_settings: int | None, seed: int) -> TableFamily:
 
 
 class PlainUnpickler(pickle.Unpickler):
-    """Reads numbers, text, lists and dicts, and refuses what would have to be imported, and so run."""
+    """Reads numbers, text, lists and dicts; what it would have to import, and run, it refuses."""
 
     def find_class(self, module: str, name: str) -> Any:
         """Refuse; called for what is not plain.

@@ -69,7 +69,7 @@ def leave_out(
     chosen from.
 
     Args:
-        family: The tasks; of very many, `a_part` is looked at.
+        family: The tasks; of very many, `a_part`.
         settings: Of meta-training.
         evaluations: How many evaluations each search gets.
         repeats: How many searches there are on each task.
@@ -84,7 +84,7 @@ def leave_out(
             between them.
     """
     # As tasks are inside, larger is better.
-    family = TableFamily(a_part(family, settings, seed=seed).tasks(), family.space)
+    family = TableFamily(family.tasks(), family.space)
     tasks = family.tasks(seed=seed, num_points=_MAX_CANDIDATES)
     problems = [
         problem for task in tasks if _can_be_optimised(problem := table_problem("runs", task))

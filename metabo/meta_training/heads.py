@@ -182,17 +182,16 @@ def _fit_mixture_remainder(
     return fit_remainder([own], start)[0]
 
 
-def score(fold: Fold, mixture: Mixture, points: int, seed: int) -> Tensor:
-    """The log evidence of a few observations of each left-out task."""
-    generator = torch.Generator().manual_seed(seed)
-    tasks = fold.held_out.some_observations(points, generator)
+def score(fold: Fold, mixture: Mixture, tasks: TaskBatch) -> Tensor:
+    """The log evidence of all that is known of each of some left-out tasks."""
     # Tasks of one length are conditioned together; padding would count as observations.
-    evidence = []
+    evidence = tasks.Y.new_empty(len(tasks))
     for count in tasks.counts.unique():
-        group = tasks.select(tasks.counts == count)
-        X, Y = group.X[:, :count], group.Y[:, :count]
-        evidence.append(condition(mixture, fold.features.network.features(X), X, Y).log_evidence)
-    return torch.cat(evidence)
+        these = tasks.counts == count
+        X, Y = tasks.X[these, :count], tasks.Y[these, :count]
+        features = fold.features.network.features(X)
+        evidence[these] = condition(mixture, features, X, Y).log_evidence
+    return evidence
 
 
 def candidates(

@@ -2,55 +2,27 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import asdict, dataclass, field
-from functools import partial
-from typing import Any
 
 import torch
-from torch import Tensor
 
-from metabo.cores import on_cores, one_thread
-from metabo.meta_training.features import (
-    FEW,
-    Features,
-    FeatureSettings,
-    complement,
-    left_out,
-    meta_learned,
-    train_features,
-)
+from metabo.cores import one_thread
+from metabo.meta_training.features import FeatureSettings
 from metabo.meta_training.fit_warp import fit_warp
-from metabo.meta_training.heads import (
-    Fold,
-    HeadSettings,
-    LeftOutFit,
-    assemble,
-    candidates,
-    fit_left_out_remainder,
-    score,
-)
-from metabo.meta_training.levels import without_levels
+from metabo.meta_training.heads import HeadSettings
 from metabo.meta_training.outer_loop import choose_device
 from metabo.meta_training.parameters import parameter_map
-from metabo.meta_training.plain import fit_plain_kernels
-from metabo.meta_training.progress import progress_bar
 from metabo.meta_training.provenance import software
 from metabo.meta_training.records import Records
 from metabo.meta_training.refine import RefineSettings
 from metabo.meta_training.reptile import ReptileSettings
 from metabo.meta_training.units import Units
-from metabo.mixture import HeadPrior, Mixture
-from metabo.network import MLP
-from metabo.prior import PlainKernels, Prior
+from metabo.meta_training.way import Fit, Way
+from metabo.prior import Prior
 from metabo.tasks.tables import TableFamily
-from metabo.tasks.task import TaskBatch, TaskFamily
+from metabo.tasks.task import TaskFamily
 from metabo.warp import Warp
-
-_EARLY = 3  # observations of a task that tell its level
-_JUDGED = 64  # tasks or, of fewer tasks, draws of their observations that judge
-_PLENTY = 1000  # with so many tasks, the left-out fifth would not make the mixture better
 
 
 @dataclass(frozen=True)
@@ -81,23 +53,6 @@ class MetaTrainSettings:
             regression_steps=20,
         )
         return cls(num_tasks=100, points_per_task=10, table_points_per_task=200, features=features)
-
-
-@dataclass(frozen=True, eq=False)
-class _Fit:
-    """One way to model the family, and how likely left-out tasks are under it.
-
-    Of few tasks, the evidence is that of what follows a task's first observations. These tell its
-    level, for which only a way with levels pays, once, and the more the fewer tasks there are.
-    """
-
-    units: Units
-    levels: bool
-    network: MLP
-    mixture: Mixture
-    evidence: float
-    plain: PlainKernels
-    choices: dict[str, Any]
 
 
 def meta_train(
@@ -132,14 +87,22 @@ def meta_train(
     points = settings.table_points_per_task if is_table else settings.points_per_task
     raw = family.batch(settings.num_tasks, points, seed=seed)
     inputs = family.space.encode(raw.X)
-    train = partial(_Way, settings=settings, seed=seed, progress=progress, records=records)
     with one_thread():  # for small products; what is worth it is spread over the cores
         found = fit_warp(inputs, raw, seed=seed) if is_table else None
         device = choose_device(device)
 
-        def fit(warp: Warp | None, levels: bool) -> _Fit:
+        def fit(warp: Warp | None, levels: bool) -> Fit:
             units = Units.of(raw, warp)
-            return train(units.tasks(inputs, raw).to(device), units, levels).fit()
+            return Way(
+                tasks=units.tasks(inputs, raw).to(device),
+                units=units,
+                levels=levels,
+                features=settings.features,
+                heads=settings.heads,
+                seed=seed,
+                progress=progress,
+                records=records,
+            ).fit()
 
         has_levels = [False, True] if is_table and len(raw) > 1 else [False]
         fits = [fit(found, levels) for levels in has_levels]
@@ -170,151 +133,5 @@ def meta_train(
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Way:
-    """One way to model the tasks: in some units, with or without levels of their own."""
-
-    tasks: TaskBatch
-    units: Units
-    levels: bool
-    settings: MetaTrainSettings
-    seed: int
-    progress: bool
-    records: Records | None
-
-    def fit(self) -> _Fit:
-        """Fit, the size and the remainder chosen on left-out tasks."""
-        heads = self.settings.heads
-        groups = left_out(len(self.tasks), torch.Generator().manual_seed(self.seed))
-        # A single task cannot be left out: it is judged by itself, and the broad share is large.
-        folds = self._folds(groups) or [self._everything([])]
-        found = fit_left_out_remainder(folds, heads)
-        remainder = found.remainder
-        evidence, early, last = self._judge(folds, found)
-        size = _smallest_good(evidence)
-        final = self._everything(folds)
-        if len(folds) > 1 or len(self.tasks) < _PLENTY:
-            last = dict(candidates(final, found, (size,), heads, self.seed))
-        return _Fit(
-            units=self.units,
-            levels=self.levels,
-            network=final.features.network,
-            mixture=assemble(last[size], remainder, final),
-            evidence=float((evidence[size] - early[size]).mean()),
-            plain=fit_plain_kernels(folds, remainder, heads),
-            choices={
-                "levels": self.levels,
-                "warp": self.units.warp and asdict(self.units.warp),
-                "num_components": size,
-                "evidence": {str(k): float(v.mean()) for k, v in evidence.items()},
-                "noise_sd": float(remainder.noise.sqrt()),
-                "remainder_sd": float(remainder.outputscale.sqrt()),
-                "remainder_slope": None if remainder.slope is None else float(remainder.slope),
-                "remainder_lengthscales": remainder.lengthscales.tolist(),
-            },
-        )
-
-    def _judge(
-        self, folds: list[Fold], found: LeftOutFit
-    ) -> tuple[dict[int, Tensor], dict[int, Tensor], dict[int, HeadPrior]]:
-        """For each size, the evidence of all left-out tasks, and the heads of the last fold.
-
-        The second evidence is that of their first observations alone; of many tasks, of none.
-        """
-        heads = self.settings.heads
-        sizes = heads.num_components
-        early_points = min(_EARLY, heads.points) if len(self.tasks) < FEW else 0
-        evidence: dict[int, Tensor] = {}
-        early: dict[int, Tensor] = {}
-        last: dict[int, HeadPrior] = {}
-        with progress_bar(self.progress) as bar:
-            # Larger mixtures take longer, about in proportion.
-            row = bar.add_task("mixture", total=len(folds) * sum(sizes), loss=math.nan)
-            for fold in folds:
-                for size, head in candidates(fold, found, sizes, heads, self.seed):
-                    mixture = assemble(head, found.remainder, fold)
-                    judged = self._score(fold, mixture, heads.points)
-                    evidence[size] = torch.cat([evidence.get(size, judged[:0]), judged])
-                    first = self._score(fold, mixture, early_points)
-                    early[size] = torch.cat([early.get(size, first[:0]), first])
-                    last[size] = head
-                    bar.update(row, advance=size, loss=-float(judged.mean()))
-                bar.update(row, advance=sum(sizes) - sum(evidence))  # sizes for more tasks
-        return evidence, early, last
-
-    def _score(self, fold: Fold, mixture: Mixture, points: int) -> Tensor:
-        """The evidence of some observations of each left-out task, in the user's units.
-
-        Of few tasks, it is the mean over several draws of them.
-        """
-        draws = max(_JUDGED // len(self.tasks), 1)
-        found = []
-        for seed in range(self.seed, self.seed + draws):
-            generator = torch.Generator().manual_seed(seed)
-            slopes = self.units.log_slopes(fold.held_out.some_observations(points, generator))
-            found.append(score(fold, mixture, points, seed) + slopes)
-        return torch.stack(found).mean(0)
-
-    def _folds(self, groups: list[Tensor]) -> list[Fold]:
-        select, count = self.tasks.select, len(self.tasks)
-        parts = [(select(complement(group, count)), select(group)) for group in groups]
-        features = self._features({f"fold{i}": part for i, part in enumerate(parts)})
-        return [Fold(own, *part, self.levels) for own, part in zip(features, parts, strict=True)]
-
-    def _everything(self, folds: list[Fold]) -> Fold:
-        """All tasks; the features of the only fold, which left-out tasks stopped, or new ones."""
-        if len(folds) == 1:
-            features = folds[0].features
-        else:
-            (features,) = self._features({"all": (self.tasks, None)})
-        return Fold(features, self.tasks, self.tasks, self.levels)
-
-    def _features(self, parts: dict[str, tuple[TaskBatch, TaskBatch | None]]) -> list[Features]:
-        """A network for each part: tasks to train on, and left-out ones, if any."""
-        settings = self.settings.features
-        if self.levels:
-            parts = {
-                f"levels-{name}": (without_levels(train), out and without_levels(out))
-                for name, (train, out) in parts.items()
-            }
-        if self.units.warp is not None:
-            parts = {f"warped-{name}": part for name, part in parts.items()}
-        starts = [
-            meta_learned(
-                train,
-                settings,
-                seed=self.seed,
-                progress=self.progress,
-                records=self.records and self.records.named(name),
-            )
-            for name, (train, _) in parts.items()
-        ]
-        alone = len(parts) == 1  # one network has a bar of its own, several share one
-        finish = partial(
-            train_features, settings=settings, seed=self.seed, progress=self.progress and alone
-        )
-        with progress_bar(self.progress and not alone) as bar:
-            row = bar.add_task("features", total=len(parts), loss=math.nan)
-
-            def finish_one(part: tuple[MLP, tuple[TaskBatch, TaskBatch | None]]) -> Features:
-                features = finish(part[0], *part[1])
-                bar.advance(row)
-                return features
-
-            # Reptile is on all cores; what follows it is on one.
-            return on_cores(finish_one, list(zip(starts, parts.values(), strict=True)))
-
-
-def _evidence(fit: _Fit) -> float:
+def _evidence(fit: Fit) -> float:
     return fit.evidence
-
-
-def _smallest_good(evidence: dict[int, Tensor]) -> int:
-    """The fewest components whose evidence is within one standard error of the best."""
-    best = max(evidence, key=lambda size: float(evidence[size].mean()))
-    for size in sorted(evidence):
-        behind = evidence[best] - evidence[size]
-        error = behind.std(correction=0) / len(behind) ** 0.5
-        if float(behind.mean()) <= float(error):
-            return size
-    return best
