@@ -39,7 +39,7 @@ class MetaTrainSettings:
 
     num_tasks: int = 4000
     points_per_task: int = 40
-    table_points_per_task: int = 4000
+    table_points_per_task: int = 30_000
     features: FeatureSettings = field(default_factory=FeatureSettings)
     heads: HeadSettings = field(default_factory=HeadSettings)
 

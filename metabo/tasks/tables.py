@@ -13,7 +13,7 @@ from torch import Tensor
 from metabo.column import closest, numbers_of
 from metabo.space import InputSpace, SpaceError
 from metabo.tasks.columns import input_columns
-from metabo.tasks.task import Task, TaskFamily, refuse_empty
+from metabo.tasks.task import Task, TaskBatch, TaskFamily, refuse_empty
 
 
 class TableFamily(TaskFamily):
@@ -147,6 +147,15 @@ class TableFamily(TaskFamily):
             else task.subset(_draw(len(task), num_points, generator))
             for task in (self._tasks[i] for i in chosen.tolist())
         ]
+
+    def batch(self, num_tasks: int, num_points: int, *, seed: int) -> TaskBatch:
+        """The observations of the same tasks as `tasks` gives, stacked, in the user's units.
+
+        Those of each task are in random order: whoever goes on with the first few of a table that
+        is sorted would see one corner of it.
+        """
+        stacked = super().batch(num_tasks, num_points, seed=seed)
+        return stacked.some_observations(num_points, torch.Generator().manual_seed(seed))
 
     def describe(self) -> dict[str, Any]:
         """Kind, names of tasks, how many observations, and the inputs."""

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metabo.space import InputSpace, SpaceError
-from metabo.tasks import TableFamily, Task, TaskBatch
+from metabo.tasks import TableFamily, Task
 
 NAN, INF = float("nan"), float("inf")
 
@@ -314,9 +314,19 @@ class TestDraw:
     def test_at_most_its_own(self) -> None:
         batch = family(runs()).batch(100, 100, seed=0)
         assert batch.counts.tolist() == [3, 2, 1]
-        expected = TaskBatch.from_tasks(family(runs()).tasks())
-        assert torch.equal(batch.X, expected.X)
-        assert torch.equal(batch.Y, expected.Y)
+        for i, task in enumerate(family(runs()).tasks()):
+            assert (
+                batch.Y[i][batch.mask[i]].sort().values.tolist()
+                == task.Y[:, 0].sort().values.tolist()
+            )
+
+    def test_the_first_observations_of_a_sorted_table_are_not_those_of_a_batch(self) -> None:
+        batch = long().batch(100, 100, seed=0)
+        for task, X, Y in zip(long().tasks(), batch.X, batch.Y, strict=True):
+            order = Y.argsort()
+            assert not torch.equal(Y, task.Y[:, 0])
+            assert torch.equal(Y[order], task.Y[:, 0])
+            assert torch.equal(X[order], task.X)
 
     def test_few_points_are_a_random_part_without_repeats(self) -> None:
         made = long()
