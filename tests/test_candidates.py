@@ -99,13 +99,13 @@ def test_categories_and_whole_numbers(mixed_prior: Prior) -> None:
 def test_more_than_there_is_memory_for(monkeypatch: pytest.MonkeyPatch, prior: Prior) -> None:
     points = prior.space.sample(200, seed=1)
     monkeypatch.setattr(fixed_points, "_ROOM", 2)
-    monkeypatch.setattr(fixed_points, "_MOST_NUMBERS", 300 * (12 + 24 * 10))
+    monkeypatch.setattr(fixed_points, "_MOST_NUMBERS", 200 * (12 + 24 * 10))
     optimizer = Optimizer(prior, candidates=points)
     for _ in range(10):
         x = optimizer.ask()
         assert x == anew(optimizer, points)
         optimizer.tell(x, bowl(x))
-    assert not fixed_points.fit_in_memory(300, optimizer.model.conditioned)
+    assert not fixed_points.fit_in_memory(200, optimizer.model.conditioned)
 
 
 def test_left(prior: Prior) -> None:

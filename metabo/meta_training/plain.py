@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -44,9 +46,10 @@ def fit_plain_kernels(
 
 
 def _mean_head(fold: Fold, remainder: Remainder, settings: HeadSettings) -> Tensor:
-    some = Fold(fold.features, fold.train.select(slice(0, _MEAN_TASKS)), fold.held_out, fold.levels)
-    head = fit_one(some, remainder, settings.em, settings.points_per_task)
-    return assemble(head, remainder, some).mean_head
+    if len(fold.train) > _MEAN_TASKS:  # else the fold has its mean function already
+        fold = replace(fold, train=fold.train.select(slice(0, _MEAN_TASKS)))
+    head = fit_one(fold, remainder, settings.em, settings.points_per_task)
+    return assemble(head, remainder, fold).mean_head
 
 
 def _fit(folds: list[HeadTasks], lengthscales: Tensor, noise: Tensor) -> PooledKernel:

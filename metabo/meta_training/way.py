@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -180,19 +179,20 @@ class Way:
             for name, (train, _) in parts.items()
         ]
         alone = len(parts) == 1  # one network has a bar of its own, several share one
-        finish = partial(
-            train_features, settings=self.features, seed=self.seed, progress=self.progress and alone
-        )
         with progress_bar(self.progress and not alone) as bar:
             row = bar.add_task("features", total=len(parts), loss=math.nan)
 
-            def finish_one(part: tuple[MLP, tuple[TaskBatch, TaskBatch | None]]) -> Features:
-                features = finish(part[0], *part[1])
+            def finish(part: tuple[MLP, tuple[TaskBatch, TaskBatch | None]]) -> Features:
+                start, (train, out) = part
+                shown = self.progress and alone
+                features = train_features(
+                    start, train, out, self.features, seed=self.seed, progress=shown
+                )
                 bar.advance(row)
                 return features
 
             # Reptile is on all cores; what follows it is on one.
-            return on_cores(finish_one, list(zip(starts, parts.values(), strict=True)))
+            return on_cores(finish, list(zip(starts, parts.values(), strict=True)))
 
 
 def _smallest_good(evidence: dict[int, Tensor]) -> int:
