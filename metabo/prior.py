@@ -251,8 +251,9 @@ class Prior:
                     )
                 layer.copy_(stored)
         parts = _part("mixture.", tensors)
-        if header["format_version"] < 3:
-            parts["amplitudes"] = torch.zeros_like(parts["means"])
+        for version, name in ((3, "amplitudes"), (4, "trends")):
+            if header["format_version"] < version:
+                parts[name] = torch.zeros_like(parts["means"])
         mixture = Mixture(**parts)
         _check_shapes(mixture, network)
         return cls(
@@ -301,7 +302,7 @@ def _check_shapes(mixture: Mixture, network: MLP) -> None:
     expected: dict[str, tuple[int, ...]] = dict.fromkeys(
         ("outputscales", "noises", "is_broad"), (count,)
     )
-    expected |= {"means": (count, width), "amplitudes": (count, width)}
+    expected |= dict.fromkeys(("means", "amplitudes", "trends"), (count, width))
     expected |= {"lengthscales": (count, inputs)}
     for name, shape in expected.items():
         found = tuple(getattr(mixture, name).shape)

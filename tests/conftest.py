@@ -20,7 +20,12 @@ def _network(num_inputs: int, width: int = 6, seed: int = 0) -> MLP:
 
 
 def _mixture(
-    num_components: int, width: int, inputs: int, seed: int = 0, amplitude: float = 0.0
+    num_components: int,
+    width: int,
+    inputs: int,
+    seed: int = 0,
+    amplitude: float = 0.0,
+    trend: float = 0.0,
 ) -> Mixture:
     """Components that differ in everything."""
     generator = torch.Generator().manual_seed(seed)
@@ -38,6 +43,7 @@ def _mixture(
         noises=uniform(0.005, 0.02, num_components),
         is_broad=torch.zeros(num_components, dtype=torch.bool),
         amplitudes=uniform(-amplitude, amplitude, num_components, width),
+        trends=uniform(-trend, trend, num_components, width),
     )
 
 
@@ -47,6 +53,7 @@ def _prior(
     num_components: int = 4,
     broad: float = 0.0,
     amplitude: float = 0.0,
+    trend: float = 0.0,
     offset: float = 3.0,
     scale: float = 2.0,
     seed: int = 0,
@@ -54,7 +61,7 @@ def _prior(
 ) -> Prior:
     space = InputSpace.from_bounds([[-4.0, 0.0], [4.0, 1.0]]) if space is None else space
     mlp = _network(space.encoded_dim, seed=seed)
-    mixture = _mixture(num_components, mlp.num_features, space.encoded_dim, seed, amplitude)
+    mixture = _mixture(num_components, mlp.num_features, space.encoded_dim, seed, amplitude, trend)
     if broad > 0:
         other = broad_components(mlp.num_features, space.encoded_dim, 0.01)
         mixture = concatenate([(1 - broad, mixture), (broad, other)])

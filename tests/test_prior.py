@@ -133,21 +133,32 @@ class TestFile:
         with pytest.raises(PriorFileError, match="not a prior file"):
             Prior.load(path)
 
-    def test_older_format(self, make_prior: Callable[..., Prior], tmp_path: Path) -> None:
-        prior = make_prior(amplitude=0.3)
-        flat = replace(prior.mixture, amplitudes=torch.zeros_like(prior.mixture.amplitudes))
+    @pytest.mark.parametrize(
+        ("version", "missing"), [(3, ("trends",)), (2, ("amplitudes", "trends"))]
+    )
+    def test_older_format(
+        self,
+        make_prior: Callable[..., Prior],
+        tmp_path: Path,
+        version: int,
+        missing: tuple[str, ...],
+    ) -> None:
+        prior = make_prior(amplitude=0.3, trend=0.5)
+        none = torch.zeros_like(prior.mixture.amplitudes)
+        flat = replace(prior.mixture, **dict.fromkeys(missing, none))
         path = tmp_path / "prior"
         prior.save(path)
 
         def older(header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-            header.update(format_version=2)
-            del tensors["mixture.amplitudes"]
+            header.update(format_version=version)
+            for name in missing:
+                del tensors[f"mixture.{name}"]
 
         rewritten(path, older)
         expected = predictions(replace(prior, mixture=flat))
         assert torch.equal(predictions(Prior.load(path)), expected)
 
-    @pytest.mark.parametrize("version", [4, 99, "1", None])
+    @pytest.mark.parametrize("version", [5, 99, "1", None])
     def test_newer_format(self, prior: Prior, tmp_path: Path, version: object) -> None:
         path = tmp_path / "prior"
         prior.save(path)

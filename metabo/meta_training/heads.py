@@ -19,6 +19,7 @@ from metabo.mixture import (
     Mixture,
     Pairs,
     Remainder,
+    Trend,
     broad_components,
     concatenate,
     condition,
@@ -82,15 +83,16 @@ class Fold:
 
 def assemble(head: HeadPrior, remainder: Remainder, fold: Fold) -> Mixture:
     """The components of the family and the broad ones; the fold's tasks give levels and trust."""
-    count, tasks = len(head.log_weights), fold.train
-    slope = 0.0 if remainder.slope is None else remainder.slope
+    count, tasks, trend = len(head.log_weights), fold.train, remainder.trend
+    assert trend is not None
     family = Mixture(
         log_weights=head.log_weights,
         means=head.means,
         roots=head.roots,
         outputscales=remainder.outputscale.expand(count),
-        amplitudes=(slope * fold.trend).expand(count, -1),
+        amplitudes=(trend.slope * fold.trend).expand(count, -1),
         lengthscales=remainder.lengthscales.expand(count, -1),
+        trends=(fold.trend / trend.lengthscale).expand(count, -1),
         noises=remainder.noise.expand(count),
         is_broad=torch.zeros(count, dtype=torch.bool, device=head.means.device),
     )
@@ -130,7 +132,8 @@ class LeftOutFit:
 def fit_left_out_remainder(folds: list[Fold], settings: HeadSettings) -> LeftOutFit:
     """The remainder, and the scale of the head's spread, that fit left-out tasks best."""
     start = _mean_remainder([fold.features.remainder for fold in folds])
-    start = replace(start, slope=torch.zeros_like(start.noise))
+    none = torch.zeros_like(start.noise)
+    start = replace(start, trend=Trend(slope=none, lengthscale=none.exp()))
     head_scale = 1.0
     # Heads and remainder depend on each other; refined features start near both.
     for _ in range(2 if len(folds) > 1 else 1):

@@ -73,6 +73,7 @@ class Levels:
             outputscales=(scale.square() * mixture.outputscales).flatten(),
             amplitudes=outer(mixture.amplitudes, ones),
             lengthscales=outer(mixture.lengthscales, ones),
+            trends=outer(mixture.trends, ones),
             noises=(scale.square() * mixture.noises).flatten(),
             is_broad=mixture.is_broad.repeat(len(self.scales)),
         )

@@ -110,7 +110,7 @@ def meta_train(
             fits.append(fit(None, max(fits, key=_evidence).levels))
         best = max(fits, key=_evidence)
         tasks = best.units.tasks(inputs, raw).to(device)
-        parameters = parameter_map(family, best.network, best.mixture, tasks, seed=seed)
+        parameters = parameter_map(family, best, tasks, seed=seed)
     return Prior(
         network=best.network.to("cpu"),
         mixture=best.mixture.to("cpu"),

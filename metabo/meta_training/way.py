@@ -33,7 +33,7 @@ from metabo.meta_training.plain import fit_plain_kernels
 from metabo.meta_training.progress import progress_bar
 from metabo.meta_training.records import Records
 from metabo.meta_training.units import Units
-from metabo.mixture import HeadPrior, Mixture
+from metabo.mixture import HeadPrior, Mixture, Remainder
 from metabo.network import MLP
 from metabo.prior import PlainKernels
 from metabo.tasks.task import TaskBatch
@@ -55,6 +55,8 @@ class Fit:
     levels: bool
     network: MLP
     mixture: Mixture
+    remainder: Remainder
+    trend: Tensor
     evidence: float
     plain: PlainKernels
     choices: dict[str, Any]
@@ -81,6 +83,7 @@ class Way:
         folds = self._folds(groups) or [self._everything([])]
         found = fit_left_out_remainder(folds, heads)
         remainder = found.remainder
+        assert remainder.trend is not None
         evidence, early, last = self._judge(folds, found)
         size = _smallest_good(evidence)
         final = self._everything(folds)
@@ -91,6 +94,8 @@ class Way:
             levels=self.levels,
             network=final.features.network,
             mixture=assemble(last[size], remainder, final),
+            remainder=remainder,
+            trend=final.trend,
             evidence=float((evidence[size] - early[size]).mean()),
             plain=fit_plain_kernels(folds, remainder, heads),
             choices={
@@ -100,8 +105,9 @@ class Way:
                 "evidence": {str(k): float(v.mean()) for k, v in evidence.items()},
                 "noise_sd": float(remainder.noise.sqrt()),
                 "remainder_sd": float(remainder.outputscale.sqrt()),
-                "remainder_slope": None if remainder.slope is None else float(remainder.slope),
                 "remainder_lengthscales": remainder.lengthscales.tolist(),
+                "trend_slope": float(remainder.trend.slope),
+                "trend_lengthscale": float(remainder.trend.lengthscale),
             },
         )
 

@@ -6,7 +6,7 @@ from metabo.mixture.conditioning import ConditionedMixture, condition
 from metabo.mixture.em import EMSettings, fit_gaussian, fit_mixture, held_out_evidence
 from metabo.mixture.expectation import HeadPosterior, Pairs, expectation, likely_pairs
 from metabo.mixture.parameters import ParameterMap, fit_parameter_map
-from metabo.mixture.remainder import HeadTasks, Remainder, fit_remainder, log_likelihood
+from metabo.mixture.remainder import HeadTasks, Remainder, Trend, fit_remainder, log_likelihood
 from metabo.mixture.statistics import HeadPrior, HeadStatistics
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Pairs",
     "ParameterMap",
     "Remainder",
+    "Trend",
     "broad_components",
     "concatenate",
     "condition",

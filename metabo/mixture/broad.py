@@ -58,6 +58,7 @@ def broad_components(
         outputscales=grid[:, 0].clone(),
         amplitudes=torch.zeros(count, num_features, dtype=torch.float64),
         lengthscales=grid[:, 1:].repeat(1, encoded_dim) * math.sqrt(max(encoded_dim, 1)),
+        trends=torch.zeros(count, num_features, dtype=torch.float64),
         noises=torch.full((count,), noise, dtype=torch.float64),
         is_broad=torch.ones(count, dtype=torch.bool),
     )
@@ -108,6 +109,7 @@ def fit_broad(features: Tensor, inputs: Tensor, targets: Tensor, noise: Tensor |
         outputscales=best.outputscale[None],
         amplitudes=torch.zeros_like(mean)[None],
         lengthscales=best.lengthscales[None],
+        trends=torch.zeros_like(mean)[None],
         noises=best.noise[None],
         is_broad=mask[:1],
     )

@@ -5,12 +5,16 @@ On one task, in model units, component :math:`k` says
 .. math::
     f(x) = \phi(x) \cdot w + g(x), \quad w \sim N(m_k, R_k R_k^\top), \quad
     g = e^{\phi \cdot \alpha_k} h, \quad
-    h \sim GP(0, s_k^2\, \mathrm{Matern}_{5/2}(z / \ell_k)), \quad y = f(x) + N(0, \sigma_k^2)
+    h \sim GP(0, s_k^2\, \mathrm{Matern}_{5/2}(z / \ell_k, \phi \cdot \tau_k)), \quad
+    y = f(x) + N(0, \sigma_k^2)
 
 with :math:`z` the encoded inputs and :math:`\phi` the network's features. So each component is an
 exact Gaussian process with mean :math:`\phi m_k` and covariance :math:`\phi R_k R_k^\top \phi'^\top
-+ e^{(\phi + \phi') \alpha_k} s_k^2 k(z, z')`. The amplitude :math:`e^{\phi \alpha}` is for families
-that are known better in one region than in another, such as where all tasks are good.
++ e^{(\phi + \phi') \alpha_k} s_k^2 k`. The amplitude :math:`e^{\phi \alpha}` is for families that
+are known better in one region than in another, such as where all tasks are good. The trend
+:math:`\phi \tau`, the family's mean function in a length scale of its own, is one more input of the
+kernel: points that are equally good as a rule are so on a new task, near each other or not. Tasks
+that are one another's monotone transforms differ by a function of it alone.
 """
 
 from __future__ import annotations
@@ -36,7 +40,8 @@ class Mixture:
         roots: `C x p x r`, a root of each head covariance.
         outputscales: `C`, the variance of the Gaussian-process remainder ...
         amplitudes: `C x p`, ... where the head of the logarithm of its amplitude is zero.
-        lengthscales: `C x e`, the length scales of the remainder, one per encoded input.
+        lengthscales: `C x e`, the length scales of the remainder, one per encoded input ...
+        trends: `C x p`, ... and the head of its kernel's further input, zero for none.
         noises: `C`, the variance of the observation noise.
         is_broad: `C` (bool), true for the components that know nothing of the family's shape.
     """
@@ -47,6 +52,7 @@ class Mixture:
     outputscales: Tensor
     amplitudes: Tensor
     lengthscales: Tensor
+    trends: Tensor
     noises: Tensor
     is_broad: Tensor
 
@@ -62,10 +68,13 @@ class Mixture:
         return self.log_weights[family].softmax(-1) @ self.means[family]
 
     @cached_property
-    def _distinct_lengthscales(self) -> tuple[Tensor, Tensor]:
+    def _distinct_kernels(self) -> tuple[Tensor, Tensor, Tensor]:
         # Most components share one remainder kernel: its (costly) exponential is evaluated once.
-        distinct, index = torch.unique(self.lengthscales, dim=0, return_inverse=True)
-        return distinct, index
+        both = torch.cat([self.lengthscales, self.trends], -1)
+        distinct, index = torch.unique(both, dim=0, return_inverse=True)
+        inputs = self.lengthscales.shape[-1]
+        lengthscales = torch.nn.functional.pad(distinct[:, None, :inputs], (0, 1), value=1.0)
+        return lengthscales, distinct[:, inputs:], index
 
     @cached_property
     def _filled_columns(self) -> tuple[Tensor, Tensor]:
@@ -102,8 +111,8 @@ class Mixture:
         """
         # From the left, where the few points are: b may be a whole table.
         pulled = (a[0].unsqueeze(-3) @ self.roots) @ self.roots.mT
-        distinct, index = self._distinct_lengthscales
-        remainder = matern52(a[1].unsqueeze(-3), b[1].unsqueeze(-3), distinct[:, None, :])
+        lengthscales, trends, index = self._distinct_kernels
+        remainder = matern52(_with_trends(*a, trends), _with_trends(*b, trends), lengthscales)
         remainder = remainder.index_select(-3, index)
         remainder = remainder * self._amplitude(a[0]).unsqueeze(-1)
         # Without a batch of b, this is one product of two matrices.
@@ -130,6 +139,13 @@ class Mixture:
     def tensors(self) -> dict[str, Tensor]:
         """The fields by name, for saving."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def _with_trends(features: Tensor, inputs: Tensor, trends: Tensor) -> Tensor:
+    """What the kernels of D trends see of n points, `... x D x n x (e + 1)`."""
+    trend = (features @ trends.mT).mT.unsqueeze(-1)
+    every = inputs.unsqueeze(-3).expand(*trend.shape[:-1], inputs.shape[-1])
+    return torch.cat([every, trend], -1)
 
 
 def amplitude(logarithm: Tensor) -> Tensor:

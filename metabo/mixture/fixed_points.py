@@ -216,6 +216,7 @@ def _fingerprints(mixture: Mixture) -> list[bytes]:
         mixture.outputscales[:, None],
         mixture.amplitudes,
         mixture.lengthscales,
+        mixture.trends,
         mixture.noises[:, None],
     ]
     return [row.tobytes() for row in torch.cat(parts, 1).cpu().numpy()]

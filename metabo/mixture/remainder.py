@@ -14,8 +14,23 @@ from torch.autograd.function import once_differentiable
 from metabo.adam import Adam
 from metabo.mixture.components import amplitude, matern52
 
-# Of the weak prior on log variance, log length scales, log noise, log head scale, and slope.
-_SPREADS = (3.0, 3.0, 3.0, 3.0, 0.5)
+# Of the weak prior on log variance, log length scales, log noise and log head scale ...
+_SPREADS = (3.0, 3.0, 3.0, 3.0)
+# ... and on the slope and the log length scale of the trend.
+_TREND_SPREADS = (0.5, 3.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Trend:
+    """How the remainder depends on the family's mean function.
+
+    Attributes:
+        slope: 0-d, how fast the logarithm of its standard deviation grows with it.
+        lengthscale: 0-d, of the mean function as one more input of the kernel.
+    """
+
+    slope: Tensor
+    lengthscale: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,27 +41,28 @@ class Remainder:
         outputscale: 0-d, the variance where the family's mean function is zero.
         lengthscales: `e`.
         noise: 0-d, its variance.
-        slope: 0-d, how fast the logarithm of the remainder's standard deviation grows with the
-            family's mean function; None if it does not.
+        trend: What the remainder owes to the family's mean function; None for nothing.
     """
 
     outputscale: Tensor
     lengthscales: Tensor
     noise: Tensor
-    slope: Tensor | None = None
+    trend: Trend | None = None
 
     def covariance(self, inputs: Tensor, trend: Tensor | None = None) -> Tensor:
         """That of the remainder, without the noise: `... x n x n`.
 
         Args:
             inputs: `... x n x e`.
-            trend: `... x n`, the family's mean function there; not used without a slope.
+            trend: `... x n`, the family's mean function there; not used without a trend.
         """
-        covariance = self.outputscale * matern52(inputs, inputs, self.lengthscales)
-        if self.slope is None:
-            return covariance
+        if self.trend is None:
+            return self.outputscale * matern52(inputs, inputs, self.lengthscales)
         assert trend is not None
-        size = amplitude(self.slope * trend)
+        seen = torch.cat([inputs, trend.unsqueeze(-1)], -1)
+        lengthscales = torch.cat([self.lengthscales, self.trend.lengthscale[None]])
+        covariance = self.outputscale * matern52(seen, seen, lengthscales)
+        size = amplitude(self.trend.slope * trend)
         return covariance * size.unsqueeze(-1) * size.unsqueeze(-2)
 
 
@@ -61,7 +77,7 @@ class HeadTasks:
         mask: `T x n` (bool), false where a row is padding.
         mean: `p`, the mean head.
         root: `p x r`, a root of the head covariance.
-        trend: `p`, the head of the family's mean function, if the remainder has a slope.
+        trend: `p`, the head of the family's mean function, if the remainder depends on it.
     """
 
     features: Tensor
@@ -152,8 +168,7 @@ def fit_remainder(
     """The remainder, and the factor on the head's root, under which left-out tasks are most likely.
 
     Fitted to tasks whose head prior comes from *other* tasks: fitted to the same tasks, the
-    remainder would vanish and every interval be too narrow. The slope is fitted if the start has
-    one.
+    remainder would vanish and every interval be too narrow. A trend is fitted if the start has one.
 
     Args:
         folds: Held-out tasks, each group with the head prior of the rest.
@@ -162,28 +177,29 @@ def fit_remainder(
         step_size: Of Adam, on logarithms.
     """
     origin = [*(v.log() for v in (start.outputscale, start.lengthscales, start.noise))]
-    origin += [torch.zeros_like(start.noise), torch.zeros_like(start.noise)]
+    origin, spreads = [*origin, torch.zeros_like(start.noise)], [*_SPREADS]
+    if start.trend is not None:
+        origin += [start.trend.slope, start.trend.lengthscale.log()]
+        spreads += _TREND_SPREADS
     parameters = [value.clone().requires_grad_() for value in origin]
-    optimizer = Adam([(parameters if start.slope is not None else parameters[:-1], step_size)])
+    optimizer = Adam([(parameters, step_size)])
     count = sum(int(fold.mask.sum()) for fold in folds)
     for _ in range(steps):
-        *_, head, _ = parameters
-        current = _remainder(parameters, start)
+        current, head = _remainder(parameters), parameters[3]
         # A weak pull to the start keeps what the data do not see (an idle input's length) finite.
         pull = sum(
             ((p - p0) / spread).square().sum()
-            for p, p0, spread in zip(parameters, origin, _SPREADS, strict=True)
+            for p, p0, spread in zip(parameters, origin, spreads, strict=True)
         )
         likelihood = torch.stack(
             [log_likelihood(f, current, head.exp()).sum() for f in folds]
         ).sum()
         optimizer.step((0.5 * pull - likelihood) / count)
     found = [p.detach() for p in parameters]
-    return _remainder(found, start), float(found[3].exp())
+    return _remainder(found), float(found[3].exp())
 
 
-def _remainder(parameters: Sequence[Tensor], start: Remainder) -> Remainder:
-    scale, lengths, noise, _, slope = parameters
-    return Remainder(
-        scale.exp(), lengths.exp(), noise.exp() + 1e-6, None if start.slope is None else slope
-    )
+def _remainder(parameters: Sequence[Tensor]) -> Remainder:
+    scale, lengths, noise, _, *rest = parameters
+    trend = Trend(rest[0], rest[1].exp()) if rest else None
+    return Remainder(scale.exp(), lengths.exp(), noise.exp() + 1e-6, trend)

@@ -54,7 +54,7 @@ class HeadStatistics:
             targets: `T x n`, in model units.
             mask: `T x n` (bool), false where a row is padding.
             remainder: The kernel of what the features leave over, and the noise.
-            trend: `p`, the head of the family's mean function, if the remainder has a slope.
+            trend: `p`, the head of the family's mean function, if the remainder depends on it.
         """
         columns = torch.cat([features, targets.unsqueeze(-1)], -1)
         covariance = remainder.covariance(inputs, None if trend is None else features @ trend)

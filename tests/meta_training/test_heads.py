@@ -17,7 +17,7 @@ from metabo.meta_training.heads import (
     fit_left_out_remainder,
     score,
 )
-from metabo.mixture import HeadPrior, Remainder, condition
+from metabo.mixture import HeadPrior, Remainder, Trend, condition
 from metabo.network import MLP
 from metabo.tasks.task import TaskBatch
 
@@ -27,13 +27,15 @@ def network() -> MLP:
 
 
 def remainder(noise: float = 0.01) -> Remainder:
-    values = torch.tensor([0.05, noise]).double()
-    return Remainder(values[0], torch.ones(1).double(), values[1])
+    values = torch.tensor([0.05, noise, 0.0, 1.0]).double()
+    trend = Trend(slope=values[2], lengthscale=values[3])
+    return Remainder(values[0], torch.ones(1).double(), values[1], trend)
 
 
 def features() -> Features:
     mean = network().layers[-1].squeeze(-1)
-    return Features(network(), HeadPrior(mean.new_zeros(1), mean[None], _eye()[None]), remainder())
+    head = HeadPrior(mean.new_zeros(1), mean[None], _eye()[None])
+    return Features(network(), head, replace(remainder(), trend=None))
 
 
 def _eye() -> Tensor:
@@ -106,7 +108,7 @@ class TestAssemble:
 
 
 def test_the_size_of_the_remainder_follows_the_mean_function(fold: Fold) -> None:
-    steep = replace(remainder(), slope=torch.tensor(-0.5).double())
+    steep = replace(remainder(), trend=Trend(torch.tensor(-0.5), torch.tensor(2.0)))
     mixture = assemble(fold.features.head, steep, fold)
     seen = fold.features.network.features(fold.train.X)
     sizes = (seen @ mixture.amplitudes.mT).exp()  # T x n x C
@@ -115,6 +117,10 @@ def test_the_size_of_the_remainder_follows_the_mean_function(fold: Fold) -> None
     mean = fold.train.Y.mean()  # the head of the mean function predicts the pooled mean
     assert (seen @ fold.trend).mean().item() == pytest.approx(float(mean), abs=0.1)
     torch.testing.assert_close(sizes[..., 0], (-0.5 * seen @ fold.trend).exp())
+    torch.testing.assert_close(
+        mixture.trends[family], (fold.trend / 2).expand(int(family.sum()), -1)
+    )
+    assert (mixture.trends[~family] == 0).all()
 
 
 def test_score_is_the_evidence(fold: Fold) -> None:

@@ -44,7 +44,7 @@ def test_gradient_of_matern() -> None:
 
 
 def test_moments_of_sampled_functions(make_prior: Callable[..., Prior]) -> None:
-    prior = make_prior(num_components=3, amplitude=0.3)
+    prior = make_prior(num_components=3, amplitude=0.3, trend=0.5)
     mixture, X = prior.mixture, prior.space.sample(5, seed=0)
     features, inputs = prior.encode(X)
     generator = torch.Generator().manual_seed(0)
@@ -54,7 +54,9 @@ def test_moments_of_sampled_functions(make_prior: Callable[..., Prior]) -> None:
     covariance = mixture.covariance((features, inputs), (features, inputs))
     for k in range(3):
         heads = mixture.means[k] + v @ mixture.roots[k].T
-        correlation = matern52(inputs, inputs, mixture.lengthscales[k])
+        trend = features @ mixture.trends[k]
+        seen = torch.cat([inputs / mixture.lengthscales[k], trend[:, None]], -1)
+        correlation = matern52(seen, seen, torch.ones(3).double())
         size = mixture.outputscales[k].sqrt() * (features @ mixture.amplitudes[k]).exp()
         root = size[:, None] * torch.linalg.cholesky(correlation)
         values = heads @ features.T + e @ root.T

@@ -23,15 +23,18 @@ class LinearPlusMatern(gpytorch.models.ExactGP):
         super().__init__(X, y, likelihood)
         self.head, self.root = mixture.means[k], mixture.roots[k]
         self.width, self.amplitude = len(self.head), mixture.amplitudes[k]
+        self.trend = mixture.trends[k]
         self.linear = gpytorch.kernels.LinearKernel().double()
         self.linear.variance = 1.0
-        matern = gpytorch.kernels.MaternKernel(nu=2.5, ard_num_dims=X.shape[-1] - self.width)
+        matern = gpytorch.kernels.MaternKernel(nu=2.5, ard_num_dims=X.shape[-1] - self.width + 1)
         self.matern = gpytorch.kernels.ScaleKernel(matern).double()
-        self.matern.base_kernel.lengthscale = mixture.lengthscales[k]
+        lengthscales = torch.nn.functional.pad(mixture.lengthscales[k], (0, 1), value=1.0)
+        self.matern.base_kernel.lengthscale = lengthscales
         self.matern.outputscale = mixture.outputscales[k]
 
     def forward(self, X: Tensor) -> gpytorch.distributions.MultivariateNormal:
         phi, z = X[..., : self.width], X[..., self.width :]
+        z = torch.cat([z, phi @ self.trend.unsqueeze(-1)], -1)
         size = (phi @ self.amplitude).exp()
         remainder = size.unsqueeze(-1) * self.matern(z).to_dense() * size.unsqueeze(-2)
         covariance = self.linear(phi @ self.root).to_dense() + remainder
@@ -46,7 +49,7 @@ def conditioned(prior: Prior, X: Tensor, Y: Tensor, **noise: Tensor) -> Conditio
 def test_one_component_is_a_plain_exact_gp(
     make_prior: Callable[..., Prior], observe: Observe, n: int
 ) -> None:
-    prior = make_prior(num_components=1, offset=0.0, scale=1.0, amplitude=0.3)
+    prior = make_prior(num_components=1, offset=0.0, scale=1.0, amplitude=0.3, trend=0.5)
     X, Y = observe(prior, n)
     test_X = prior.space.sample(6, seed=9)
     ours = conditioned(prior, X, Y)

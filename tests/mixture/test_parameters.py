@@ -34,6 +34,7 @@ def known() -> tuple[Mixture, ParameterMap]:
         roots=0.7 * randn(2, 3, 2),
         outputscales=torch.full((2,), 1e-4).double(),
         amplitudes=torch.zeros(2, 3).double(),
+        trends=torch.zeros(2, 3).double(),
         lengthscales=torch.ones(2, 1).double(),
         noises=torch.full((2,), NOISE).double(),
         is_broad=torch.zeros(2, dtype=torch.bool),

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.stats import multivariate_normal
 
-from metabo.mixture import HeadTasks, Remainder, fit_remainder, log_likelihood
+from metabo.mixture import HeadTasks, Remainder, Trend, fit_remainder, log_likelihood
 from metabo.mixture.components import matern52
 
 
@@ -15,7 +15,13 @@ def remainder(outputscale: float, lengthscale: float, noise: float, inputs: int 
     return Remainder(torch.tensor(outputscale).double(), lengthscales, torch.tensor(noise).double())
 
 
-def sampled(truth: Remainder, num_tasks: int, points: int, head_scale: float = 1.0) -> HeadTasks:
+def trend(slope: float, lengthscale: float) -> Trend:
+    return Trend(torch.tensor(slope).double(), torch.tensor(lengthscale).double())
+
+
+def sampled(
+    truth: Remainder, num_tasks: int, points: int, head_scale: float = 1.0, *, bent: bool = False
+) -> HeadTasks:
     """Tasks from a head prior of two features and a given remainder."""
     generator = torch.Generator().manual_seed(0)
 
@@ -23,7 +29,7 @@ def sampled(truth: Remainder, num_tasks: int, points: int, head_scale: float = 1
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
     inputs = 3**0.5 * (2 * torch.rand(num_tasks, points, 1, generator=generator).double() - 1)
-    features = torch.cat([inputs, torch.ones_like(inputs)], -1)
+    features = torch.cat([inputs.square() if bent else inputs, torch.ones_like(inputs)], -1)
     mean, root = torch.tensor([0.5, -1.0]).double(), torch.tensor([[0.5, 0.0], [0.2, 0.3]]).double()
     heads = mean + head_scale * normal(num_tasks, 2) @ root.T
     kernel = truth.covariance(inputs, (features @ mean))
@@ -62,28 +68,45 @@ def test_recovers_a_known_kernel_and_noise() -> None:
 
 
 def test_recovers_a_size_that_changes_with_the_mean() -> None:
-    start = replace(remainder(0.1, 1.0, 0.1), slope=torch.zeros(()).double())
+    start = replace(remainder(0.1, 1.0, 0.1), trend=trend(0.0, 10.0))
     for slope in (0.0, -0.6):
-        truth = replace(remainder(0.4, 0.5, 0.02), slope=torch.tensor(slope).double())
+        truth = replace(remainder(0.4, 0.5, 0.02), trend=trend(slope, 10.0))
         found, _ = fit_remainder([sampled(truth, 50, 16)], start)
-        assert found.slope is not None
-        assert found.slope.item() == pytest.approx(slope, abs=0.2)
+        assert found.trend is not None
+        assert found.trend.slope.item() == pytest.approx(slope, abs=0.2)
         assert found.outputscale.item() == pytest.approx(0.4, rel=0.35)
-    assert fit_remainder([sampled(truth, 5, 4)], replace(start, slope=None))[0].slope is None
+    assert fit_remainder([sampled(truth, 5, 4)], replace(start, trend=None))[0].trend is None
+
+
+@pytest.mark.parametrize("by_trend", [True, False])
+def test_recovers_what_the_remainder_is_a_function_of(by_trend: bool) -> None:
+    # Of a mean function that is not monotone in the input, which would be no other input.
+    far = 30.0
+    truth = remainder(0.4, far if by_trend else 0.5, 0.02)
+    truth = replace(truth, trend=trend(0.0, 0.5 if by_trend else far))
+    tasks = sampled(truth, 50, 16, bent=True)
+    found, _ = fit_remainder([tasks], replace(remainder(0.1, 2.0, 0.1), trend=trend(0.0, 2.0)))
+    assert found.trend is not None
+    lengths = found.trend.lengthscale.item(), found.lengthscales.item()
+    near, other = lengths if by_trend else lengths[::-1]
+    assert near == pytest.approx(0.5, rel=0.3)
+    assert other > 3 * near
 
 
 def test_gradients_of_the_likelihood() -> None:
-    truth = replace(remainder(0.3, 0.7, 0.05), slope=torch.tensor(-0.4).double())
+    truth = replace(remainder(0.3, 0.7, 0.05), trend=trend(-0.4, 0.8))
     mask = torch.arange(5) < torch.tensor([5, 2, 1])[:, None]
     tasks = replace(sampled(truth, 3, 5), mask=mask)
 
     def likelihood(*values: torch.Tensor) -> torch.Tensor:
-        *kernel, mean, root = values
-        return log_likelihood(replace(tasks, mean=mean, root=root), Remainder(*kernel))
+        *kernel, slope, lengthscale, mean, root = values
+        own = Remainder(*kernel, trend=Trend(slope, lengthscale))
+        return log_likelihood(replace(tasks, mean=mean, root=root), own)
 
-    assert truth.slope is not None
-    values = (truth.outputscale, truth.lengthscales, truth.noise, truth.slope)
-    inputs = tuple(v.clone().requires_grad_() for v in (*values, tasks.mean, tasks.root))
+    assert truth.trend is not None
+    values = (truth.outputscale, truth.lengthscales, truth.noise)
+    values += (truth.trend.slope, truth.trend.lengthscale, tasks.mean, tasks.root)
+    inputs = tuple(v.clone().requires_grad_() for v in values)
     assert torch.autograd.gradcheck(likelihood, inputs)
 
 
