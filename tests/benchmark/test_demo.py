@@ -11,6 +11,9 @@ from typer.testing import CliRunner
 import metabo
 from metabo.cli import app
 
+# Priors of the smallest size know little, and may be refuted.
+pytestmark = pytest.mark.filterwarnings("ignore::metabo.optimizer.PriorCollapsedWarning")
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
