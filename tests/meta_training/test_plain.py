@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from metabo.meta_training.features import Features
 from metabo.meta_training.heads import Fold, HeadSettings
 from metabo.meta_training.plain import fit_plain_kernels
-from metabo.mixture import HeadPrior, Remainder
+from metabo.mixture import HeadPrior, Remainder, Trend
 from metabo.mixture.components import matern52
 from metabo.network import MLP
-from metabo.prior import Prior
+from metabo.prior import PlainKernels, Prior
 from metabo.tasks import TaskBatch
 
 NOISE = 0.02
@@ -41,10 +43,16 @@ def fold(*, on_features: bool, lengthscale: float) -> Fold:
     return Fold(Features(NETWORK, head, remainder), train, held_out, False)
 
 
+def fitted(folds: list[Fold]) -> PlainKernels:
+    zero = torch.zeros((), dtype=torch.float64)
+    remainder = replace(folds[0].features.remainder, trend=Trend(zero, zero.exp()))
+    return fit_plain_kernels(folds, remainder, HeadSettings())
+
+
 @pytest.mark.parametrize("on_features", [False, True])
 def test_the_kernel_of_left_out_tasks_is_found(on_features: bool) -> None:
     folds = [fold(on_features=on_features, lengthscale=0.4)]
-    found = fit_plain_kernels(folds, folds[0].features.remainder, HeadSettings())
+    found = fitted(folds)
     kernel = found.on_features if on_features else found.on_inputs
     assert kernel.outputscale == pytest.approx(0.5, rel=0.25)
     assert kernel.lengthscales == pytest.approx((0.4,), rel=0.25)
@@ -53,7 +61,7 @@ def test_the_kernel_of_left_out_tasks_is_found(on_features: bool) -> None:
 
 def test_kernels_are_saved_with_the_prior_in_words(tmp_path, make_prior) -> None:  # type: ignore[no-untyped-def]
     folds = [fold(on_features=True, lengthscale=0.4)]
-    kernels = fit_plain_kernels(folds, folds[0].features.remainder, HeadSettings())
+    kernels = fitted(folds)
     path = tmp_path / "prior.safetensors"
     make_prior(plain=kernels).save(path)
     assert Prior.load(path).plain == kernels
