@@ -325,11 +325,18 @@ class Optimizer:
     def _acquisition(
         self, model: MixturePriorGP, objective: Objective | None
     ) -> AcquisitionFunction:
+        listed = self._candidates is not None  # each is proposed once
         if not self.constraints:
-            return LogIncumbentImprovement(model, objective=objective, seed=self.seed)
+            return LogIncumbentImprovement(
+                model, objective=objective, measured_once=listed, seed=self.seed
+            )
         X, others = self._session.X, self._session.others
         improvement = LogIncumbentImprovement(
-            model, objective=objective, seed=self.seed, X_evaluated=X[self.met]
+            model,
+            objective=objective,
+            X_evaluated=X[self.met],
+            measured_once=listed,
+            seed=self.seed,
         )
         models = [
             constraint.surrogate(X, values)

@@ -38,7 +38,7 @@ def anew(optimizer: Optimizer, points: Tensor, objective: Objective | None = Non
     """The suggestion, by calling the acquisition function at each point that is left."""
     session = optimizer._session
     model = believe(optimizer.model, session.pending, session.failed, objective)
-    acquisition = LogIncumbentImprovement(model, objective=objective)
+    acquisition = LogIncumbentImprovement(model, measured_once=True, objective=objective)
     taken = torch.cat([session.X, session.pending, session.failed])
     left = points[~(points[:, None] == taken).all(-1).any(-1)]
     best = left[score_points(acquisition, left).argmax()]

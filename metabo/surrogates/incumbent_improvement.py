@@ -9,6 +9,10 @@ their difference, which in component k is Gaussian:
     f(x) - f(x^*) \sim N(\mu_k(x) - \mu_k(x^*),\;
     \sigma_k^2(x) + \sigma_k^2(x^*) - 2 \sigma_k(x, x^*)).
 
+Points of a list, each of which is measured at most once, may gain what is particular to them, too.
+Of tables where every point was measured once, that is a part of what was learned as noise, and the
+family's noise is added to the variance: else a search stays where the features tell no difference.
+
 Where the Prior warps outputs, f is the warped one: the best point is the same, and a gain counts
 for as much as it is rare. The value is logarithmic, as [Ament2023]_ recommend: far from the
 optimum it still has a gradient.
@@ -53,6 +57,8 @@ class LogIncumbentImprovement(AcquisitionFunction):
             itself if None. With an objective the expectation is over fixed quasi-random draws.
         X_evaluated: `n x d`, where the incumbent is looked for; the model's training inputs if
             None.
+        measured_once: Whether all points are different things, so that what is particular to one is
+            a gain; not used with an objective.
         seed: Of the draws.
     """
 
@@ -62,6 +68,7 @@ class LogIncumbentImprovement(AcquisitionFunction):
         *,
         objective: Objective | None = None,
         X_evaluated: Tensor | None = None,
+        measured_once: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__(model)
@@ -74,6 +81,8 @@ class LogIncumbentImprovement(AcquisitionFunction):
         mixture = self.conditioned.mixture
         scales = mixture.roots.square().sum((-1, -2)) + mixture.outputscales
         self._floor = 1e-12 * float(scales.max())
+        unseen = mixture.noises.masked_fill(mixture.is_broad, 0.0)
+        self._particular = unseen[:, None] * float(measured_once)
         self.incumbent, self.incumbent_row = X[:0], -1
         if len(X):
             with torch.no_grad():
@@ -130,7 +139,7 @@ class LogIncumbentImprovement(AcquisitionFunction):
         incumbent = compared.reference
         gain = compared.means - incumbent.means
         variance = compared.variances + incumbent.variances
-        variance = variance.sub(compared.shared, alpha=2)
+        variance = variance.sub(compared.shared, alpha=2) + self._particular
         return gain, variance.clamp_min(self._floor).sqrt()
 
     def _by_draws(self, X: Tensor, compared: Comparison) -> Tensor:

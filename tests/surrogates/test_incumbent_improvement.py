@@ -1,6 +1,7 @@
 """The expected improvement over the incumbent, against brute force."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -44,6 +45,26 @@ def test_in_closed_form(model: MixturePriorGP) -> None:
     X = model.prior.space.sample(6, seed=4)
     found = LogIncumbentImprovement(model)(X.unsqueeze(-2)).exp()
     torch.testing.assert_close(found, monte_carlo(model, X, itself), rtol=0.03, atol=2e-3)
+
+
+def test_what_is_particular_to_a_point_is_a_gain_where_each_is_measured_once(
+    make_prior: Callable[..., Prior], observe: Observe
+) -> None:
+    torch.manual_seed(0)
+    prior = make_prior(num_components=1)
+    prior = replace(prior, mixture=replace(prior.mixture, noises=torch.tensor([0.3]).double()))
+    model, X = MixturePriorGP(*observe(prior, 3), prior), prior.space.sample(6, seed=4)
+    best = LogIncumbentImprovement(model).incumbent
+    pairs = torch.stack([best.expand_as(X), X], -2)
+    incumbent, new = model.posterior(pairs).rsample(Size([200_000])).squeeze(-1).unbind(-1)
+    new = new + 0.3**0.5 * prior.output_scale * torch.randn_like(new)
+    expected = (new - incumbent).clamp_min(0).mean(0)
+    found = LogIncumbentImprovement(model, measured_once=True)(X.unsqueeze(-2)).exp()
+    torch.testing.assert_close(found, expected, rtol=0.03, atol=2e-3)
+    broad = replace(prior.mixture, is_broad=torch.tensor([True]))  # knows nothing of the family
+    model = MixturePriorGP(*observe(prior, 3), replace(prior, mixture=broad))
+    plain, once = (LogIncumbentImprovement(model, measured_once=m) for m in (False, True))
+    torch.testing.assert_close(once(X.unsqueeze(-2)), plain(X.unsqueeze(-2)))
 
 
 @pytest.mark.parametrize("objective", [itself, target])
