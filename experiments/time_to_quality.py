@@ -99,6 +99,9 @@ def figure_of(means: pd.DataFrame) -> Figure:
         axes.loglog(own["seconds"], own["ratio"], marker=".", label=method)
     axes.axhline(GOOD, color="black", lw=1, ls=":")
     axes.set(xlabel="seconds of meta-training, one core", ylabel=f"error / exact Bayes, n = {AT}")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter("{x:g}")
     axes.legend(fontsize="small")
     return figure
 
