@@ -325,19 +325,16 @@ class Optimizer:
     def _acquisition(
         self, model: MixturePriorGP, objective: Objective | None
     ) -> AcquisitionFunction:
-        listed = self._candidates is not None  # each is proposed once
-        if not self.constraints:
-            return LogIncumbentImprovement(
-                model, objective=objective, measured_once=listed, seed=self.seed
-            )
         X, others = self._session.X, self._session.others
         improvement = LogIncumbentImprovement(
             model,
             objective=objective,
-            X_evaluated=X[self.met],
-            measured_once=listed,
+            X_evaluated=X[self.met] if self.constraints else None,
+            measured_once=self._candidates is not None,  # each is proposed once
             seed=self.seed,
         )
+        if not self.constraints:
+            return improvement
         models = [
             constraint.surrogate(X, values)
             for constraint, values in zip(self.constraints.values(), others.T, strict=True)

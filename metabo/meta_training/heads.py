@@ -132,8 +132,8 @@ class LeftOutFit:
 def fit_left_out_remainder(folds: list[Fold], settings: HeadSettings) -> LeftOutFit:
     """The remainder, and the scale of the head's spread, that fit left-out tasks best."""
     start = _mean_remainder([fold.features.remainder for fold in folds])
-    none = torch.zeros_like(start.noise)
-    start = replace(start, trend=Trend(slope=none, lengthscale=none.exp()))
+    trend = Trend(slope=torch.zeros_like(start.noise), lengthscale=torch.ones_like(start.noise))
+    start = replace(start, trend=trend)
     head_scale = 1.0
     # Heads and remainder depend on each other; refined features start near both.
     for _ in range(2 if len(folds) > 1 else 1):

@@ -8,7 +8,7 @@ Gauss-Hermite nodes, each of which is one more component for every component of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -65,17 +65,14 @@ class Levels:
         roots = outer(mixture.roots, self.scales)
         offset_column = torch.zeros_like(roots[..., :1])
         offset_column[:, -1] = self.offset_variance.sqrt()
-        ones = torch.ones_like(self.scales)
-        return Mixture(
+        every = torch.arange(mixture.num_components, device=means.device)
+        return replace(
+            mixture.select(every.repeat(len(self.scales))),
             log_weights=(self.log_weights[:, None] + mixture.log_weights).flatten(),
             means=means,
             roots=torch.cat([roots, offset_column], -1),
             outputscales=(scale.square() * mixture.outputscales).flatten(),
-            amplitudes=outer(mixture.amplitudes, ones),
-            lengthscales=outer(mixture.lengthscales, ones),
-            trends=outer(mixture.trends, ones),
             noises=(scale.square() * mixture.noises).flatten(),
-            is_broad=mixture.is_broad.repeat(len(self.scales)),
         )
 
 

@@ -51,16 +51,13 @@ def broad_components(
     count = len(grid)
     roots = torch.zeros(count, num_features, 1, dtype=torch.float64)
     roots[:, -1, 0] = (1 + grid[:, 0]).sqrt()  # the level is as far off as the function varies
-    return Mixture(
+    return _unaware(
         log_weights=torch.full((count,), -math.log(count), dtype=torch.float64),
         means=torch.zeros(count, num_features, dtype=torch.float64),
         roots=roots,
         outputscales=grid[:, 0].clone(),
-        amplitudes=torch.zeros(count, num_features, dtype=torch.float64),
         lengthscales=grid[:, 1:].repeat(1, encoded_dim) * math.sqrt(max(encoded_dim, 1)),
-        trends=torch.zeros(count, num_features, dtype=torch.float64),
         noises=torch.full((count,), noise, dtype=torch.float64),
-        is_broad=torch.ones(count, dtype=torch.bool),
     )
 
 
@@ -102,14 +99,22 @@ def fit_broad(features: Tensor, inputs: Tensor, targets: Tensor, noise: Tensor |
     bounds = [(-6.0, 6.0), (-9.0, 2.0), *[(-4.0, 6.0)] * size]
     fits = [minimize(loss, s, jac=True, method="L-BFGS-B", bounds=bounds) for s in starts]
     best = remainder(torch.from_numpy(min(fits, key=lambda fit: float(fit.fun)).x).to(inputs))
-    return Mixture(
+    return _unaware(
         log_weights=level.new_zeros(1),
         means=mean[None],
         roots=root[None],
         outputscales=best.outputscale[None],
-        amplitudes=torch.zeros_like(mean)[None],
         lengthscales=best.lengthscales[None],
-        trends=torch.zeros_like(mean)[None],
         noises=best.noise[None],
-        is_broad=mask[:1],
+    )
+
+
+def _unaware(*, means: Tensor, **others: Tensor) -> Mixture:
+    """Broad components, with all that the family's mean function does to a remainder left out."""
+    return Mixture(
+        means=means,
+        amplitudes=torch.zeros_like(means),
+        trends=torch.zeros_like(means),
+        is_broad=torch.ones(len(means), dtype=torch.bool, device=means.device),
+        **others,
     )

@@ -210,15 +210,9 @@ def _observed(conditioned: ConditionedMixture) -> list[list[Observed]]:
 
 def _fingerprints(mixture: Mixture) -> list[bytes]:
     """What tells components apart, whatever their weights."""
-    parts = [
-        mixture.means,
-        mixture.roots.flatten(1),
-        mixture.outputscales[:, None],
-        mixture.amplitudes,
-        mixture.lengthscales,
-        mixture.trends,
-        mixture.noises[:, None],
-    ]
+    aside = ("log_weights", "is_broad")
+    tensors = [value for name, value in mixture.tensors().items() if name not in aside]
+    parts = [value.reshape(len(value), -1) for value in tensors]
     return [row.tobytes() for row in torch.cat(parts, 1).cpu().numpy()]
 
 

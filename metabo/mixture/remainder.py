@@ -177,7 +177,8 @@ def fit_remainder(
         step_size: Of Adam, on logarithms.
     """
     origin = [*(v.log() for v in (start.outputscale, start.lengthscales, start.noise))]
-    origin, spreads = [*origin, torch.zeros_like(start.noise)], [*_SPREADS]
+    origin.append(torch.zeros_like(start.noise))
+    spreads = [*_SPREADS]
     if start.trend is not None:
         origin += [start.trend.slope, start.trend.lengthscale.log()]
         spreads += _TREND_SPREADS

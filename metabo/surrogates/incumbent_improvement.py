@@ -138,8 +138,8 @@ class LogIncumbentImprovement(AcquisitionFunction):
         """Mean and standard deviation, `C x q`, of what is gained over the incumbent."""
         incumbent = compared.reference
         gain = compared.means - incumbent.means
-        variance = compared.variances + incumbent.variances
-        variance = variance.sub(compared.shared, alpha=2) + self._particular
+        variance = compared.variances + (incumbent.variances + self._particular)
+        variance = variance.sub(compared.shared, alpha=2)
         return gain, variance.clamp_min(self._floor).sqrt()
 
     def _by_draws(self, X: Tensor, compared: Comparison) -> Tensor:
