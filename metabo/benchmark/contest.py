@@ -13,6 +13,7 @@ from metabo.benchmark.cases import Case
 from metabo.benchmark.cells import Cell, Failure, Results, attempt, run_cells
 from metabo.benchmark.loop import optimise
 from metabo.benchmark.methods import (
+    OWN_METHODS,
     Search,
     Searcher,
     own_methods,
@@ -28,6 +29,7 @@ from metabo.tasks import TableFamily, TaskFamily
 
 _RUNS = (50, 20)  # earlier tasks, and observations of each, of a family in closed form
 _KEPT = 2  # cases in the memory of a process
+_UNUSED = Failure("no method that takes part has a Prior", "")
 
 Priors = Mapping[str, Prior | Failure]
 
@@ -77,14 +79,29 @@ def run_contest(
         settings: How large it is.
         folder: For Priors and cells.
         retry: As in `run_cells`.
+
+    Raises:
+        ValueError: No method has a name that is wanted.
     """
+    _check_names(setups, settings.methods)
     priors = _train(setups, settings, folder / "priors")
     cells = [cell for setup in setups for cell in _cells(setup, priors[setup.name], settings)]
     return run_cells(cells, folder / "cells", label="optimising", jobs=settings.jobs, retry=retry)
 
 
+def _check_names(setups: Sequence[Setup], wanted: Sequence[str] | None) -> None:
+    if wanted is None:
+        return
+    methods = [all_methods(setup.load(), _UNUSED, seed=setup.seed) for setup in setups]
+    known = dict.fromkeys(method.name for found in methods for method in found)
+    if unknown := [name for name in wanted if name not in known]:
+        raise ValueError(f"no method is called {unknown[0]!r}: choose from {', '.join(known)}")
+
+
 def _train(setups: Sequence[Setup], settings: ContestSettings, folder: Path) -> Priors:
-    """A Prior for each setup, from the folder or trained now and put there."""
+    """A Prior for each setup, from the folder or trained now and put there, if one is needed."""
+    if settings.methods is not None and not set(settings.methods) & set(OWN_METHODS):
+        return {setup.name: _UNUSED for setup in setups}
     digest = Cell(asdict(settings.meta_train), list).digest
     paths = {setup.name: folder / f"{setup.name}-{digest}.safetensors" for setup in setups}
     priors: dict[str, Prior | Failure] = {
@@ -130,10 +147,10 @@ def _cells(setup: Setup, prior: Prior | Failure, settings: ContestSettings) -> l
 
 @dataclass(frozen=True)
 class Untrained:
-    """A method that has no Prior, because meta-training failed; so does its search."""
+    """One of our methods without its Prior, because meta-training failed; so does its search."""
 
+    name: str
     failure: Failure
-    name: str = "metabo"
 
     def search(self, problem: Problem, *, seed: int) -> Search:
         """Say why.
@@ -152,7 +169,11 @@ def all_methods(case: Case, prior: Prior | Failure, *, seed: int) -> list[Search
         prior: What was meta-trained on it.
         seed: Of what the others draw from the family.
     """
-    own = [Untrained(prior)] if isinstance(prior, Failure) else own_methods(prior)
+    own: Sequence[Searcher]
+    if isinstance(prior, Failure):
+        own = [Untrained(name, prior) for name in OWN_METHODS]
+    else:
+        own = own_methods(prior)
     others = transfer_methods(earlier_runs(case.family, seed=seed), seed=seed)
     return [*own, *case.bound(), *plain_methods(), *others]
 

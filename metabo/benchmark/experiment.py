@@ -101,6 +101,15 @@ def experiment(
         evaluations: Annotated[
             int | None, typer.Option(min=1, help="How many for each search; default: likewise.")
         ] = None,
+        tasks: Annotated[
+            int | None, typer.Option(min=1, help="How many are optimised; default: likewise.")
+        ] = None,
+        candidates: Annotated[
+            int | None, typer.Option(min=1, help="How many to choose from; default: likewise.")
+        ] = None,
+        method: Annotated[
+            list[str] | None, typer.Option(help="Only this one; may be repeated.")
+        ] = None,
         out: Annotated[Path, typer.Option(help="The folder for results.")] = out,
         work: Annotated[
             Path | None,
@@ -115,11 +124,13 @@ def experiment(
         """Run it, or go on; write rows, where they come from, and a report."""
         size = full.smoke() if smoke else quick if reduced else full
         own_jobs = None if cluster else min(jobs, 1) if smoke else jobs
-        contest = replace(size.contest, jobs=own_jobs)
+        contest = replace(size.contest, jobs=own_jobs, methods=tuple(method) if method else None)
         size = replace(
             size,
             seeds=seeds or size.seeds,
             evaluations=evaluations or size.evaluations,
+            tasks=tasks or size.tasks,
+            candidates=candidates or size.candidates,
             contest=contest,
         )
         work = work or Path("runs") / out.name

@@ -12,6 +12,7 @@ import pytest
 from metabo.benchmark.cases import Case, closed_form_case, left_out_case
 from metabo.benchmark.contest import ContestSettings, Setup, earlier_runs, run_contest
 from metabo.benchmark.datasets import dnase
+from metabo.benchmark.methods import OWN_METHODS
 from metabo.benchmark.problems import NetBenefit
 from metabo.meta_training.meta_train import MetaTrainSettings
 from metabo.tasks import LogisticFamily, TableFamily
@@ -41,6 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_all_methods_on_all_problems(folder: Path) -> None:
     results = run_contest([setup()], SETTINGS, folder)
     assert results.failures == []
+    assert set(OWN_METHODS) < set(results.rows["method"])
     counts = results.rows.groupby(["method", "task"])["n"].apply(list)
     assert {"metabo", "random", "vanilla GP", "exact Bayes"} <= set(results.rows["method"])
     assert len(counts) == 2 * results.rows["method"].nunique()
@@ -61,6 +63,16 @@ def test_only_some_methods(tmp_path: Path, folder: Path) -> None:
     settings = ContestSettings(("random",), 1, SETTINGS.meta_train)
     results = run_contest([setup()], settings, folder)
     assert set(results.rows["method"]) == {"random"}
+    results = run_contest([setup(seed=1)], settings, tmp_path)
+    assert set(results.rows["method"]) == {"random"}
+    assert not list(tmp_path.rglob("*.safetensors"))  # nobody needed a Prior
+
+
+def test_names_of_methods_are_checked_first(tmp_path: Path) -> None:
+    settings = ContestSettings(("rnadom",), 1, SETTINGS.meta_train)
+    with pytest.raises(ValueError, match=r"no method is called 'rnadom': choose from .*random"):
+        run_contest([setup()], settings, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 @dataclass
@@ -79,10 +91,10 @@ def test_failed_training_fails_its_cells_and_no_others(tmp_path: Path) -> None:
         return closed_form_case("l", Bad(), {"": None}, 1, evaluations=2, seed=0)
 
     results = run_contest([Setup({"case": "broken"}, broken, 0), setup(1)], SETTINGS, tmp_path)
-    (failure,) = results.failures
-    assert failure["case"] == "broken"
-    assert failure["method"] == "metabo"
-    assert "no tasks today" in failure["traceback"]
+    assert [failure["method"] for failure in results.failures] == list(OWN_METHODS)
+    for failure in results.failures:
+        assert failure["case"] == "broken"
+        assert "no tasks today" in failure["traceback"]
     done = results.rows.drop_duplicates(["problem", "method"])
     assert set(done[done["problem"] == "l"]["method"]) >= {"random", "vanilla GP", "exact Bayes"}
     assert "metabo" in set(done[done["problem"] == "l, net"]["method"])

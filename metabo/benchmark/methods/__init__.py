@@ -4,7 +4,7 @@ A method predicts observations from a few others, or searches, or both. All mode
 get the known objective on top of it.
 """
 
-from metabo.benchmark.methods.own import Metabo, PlainSurrogate, own_methods
+from metabo.benchmark.methods.own import OWN_METHODS, Metabo, PlainSurrogate, own_methods
 from metabo.benchmark.methods.plain import TPE, Exact, Random, Sobol, VanillaGP, plain_methods
 from metabo.benchmark.methods.protocols import Predictor, Search, Searcher
 from metabo.benchmark.methods.transfer import (
@@ -18,6 +18,7 @@ from metabo.benchmark.methods.transfer import (
 )
 
 __all__ = [
+    "OWN_METHODS",
     "RGPE",
     "TPE",
     "TSTR",

@@ -20,10 +20,11 @@ from metabo.surrogates import MixturePosterior, MixturePriorGP, ReptileKernelGP,
 from metabo.surrogates.warped_posterior import warped_moments
 
 Surrogate = type[ReptileMeanGP] | type[ReptileKernelGP]
+OWN_METHODS = ("ReptileMeanGP", "ReptileKernelGP", "metabo")
 
 
 def own_methods(prior: Prior) -> list[Searcher]:
-    """The two plain surrogates and the mixture, all on one Prior."""
+    """The two plain surrogates and the mixture, all on one Prior; `OWN_METHODS` are their names."""
     return [
         PlainSurrogate(ReptileMeanGP, prior),
         PlainSurrogate(ReptileKernelGP, prior),
