@@ -2,7 +2,8 @@
 
 Every way to train the features is given shares of the default number of steps; whatever it leaves,
 the mixture over heads follows, as in `metabo.meta_train`. Error is that on unseen logistic curves.
-Seconds are those of one core, by the clock of the process: other work on the machine counts little.
+`seconds` are those of all cores together, by the clock of the process: other work on the machine
+counts little. `wall_seconds` are those that a user waits, with so many threads.
 
     python experiments/time_to_quality.py [--smoke] [--seed 0] [--out DIR]
 """
@@ -51,7 +52,8 @@ class Settings:
     """What is run."""
 
     shares: tuple[float, ...] = (0.1, 1.0)  # each a meta-training of its own
-    num_tasks: int = 3000  # to meta-train on
+    num_tasks: int = 4000  # to meta-train on: the default
+    threads: int = 2
     episodes: int = 200  # unseen curves to predict
     counts: tuple[int, ...] = (AT,)  # from so many observations
     seeds: int = 1
@@ -83,12 +85,14 @@ def run_seed(settings: Settings, seed: int) -> Iterator[pd.DataFrame]:
     for name, features in METHODS.items():
         for share in settings.shares:
             own = MetaTrainSettings(settings.num_tasks, features=shortened(features, share))
-            started = time.process_time()
+            started, begun = time.process_time(), time.perf_counter()
             prior = meta_train(family, seed=seed, settings=own, device="cpu", progress=False)
             seconds = time.process_time() - started
+            wall_seconds = time.perf_counter() - begun
             found = errors(Metabo(prior, f"{name}, {share:g}"), episodes, settings)
             table = pd.DataFrame({"mse": found, "exact_mse": exact, "ratio": found / exact})
-            yield table.assign(method=name, share=share, seconds=seconds, seed=seed).reset_index()
+            table = table.assign(seconds=seconds, wall_seconds=wall_seconds)
+            yield table.assign(method=name, share=share, seed=seed).reset_index()
 
 
 def figure_of(means: pd.DataFrame) -> Figure:
@@ -98,7 +102,7 @@ def figure_of(means: pd.DataFrame) -> Figure:
     for method, own in means.groupby("method", sort=False):
         axes.loglog(own["seconds"], own["ratio"], marker=".", label=method)
     axes.axhline(GOOD, color="black", lw=1, ls=":")
-    axes.set(xlabel="seconds of meta-training, one core", ylabel=f"error / exact Bayes, n = {AT}")
+    axes.set(xlabel="seconds of meta-training, all cores", ylabel=f"error / exact Bayes, n = {AT}")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter("{x:g}")
         axis.set_minor_formatter("{x:g}")
@@ -107,10 +111,10 @@ def figure_of(means: pd.DataFrame) -> Figure:
 
 
 def main(smoke: bool = False, seed: int = 0, out: Path = OUT) -> None:
-    """Run the experiment and write rows.csv, meta.json and a figure."""
+    """Run the experiment, write rows.csv, meta.json and a figure, and print the time to 1.1."""
     started = time.perf_counter()
-    torch.set_num_threads(1)
     settings = SMOKE if smoke else Settings()
+    torch.set_num_threads(settings.threads)
     rows = pd.DataFrame()
     for table in chain.from_iterable(run_seed(settings, seed + i) for i in range(settings.seeds)):
         rows = pd.concat([rows, table])
@@ -120,8 +124,9 @@ def main(smoke: bool = False, seed: int = 0, out: Path = OUT) -> None:
     means = rows[rows["n"] == AT].groupby(["method", "share"], sort=False).mean(numeric_only=True)
     plots.save(figure_of(means), out / "time_to_quality.svg")
     for method, own in means.groupby("method", sort=False):
-        seconds = own.loc[own["ratio"] <= GOOD, "seconds"].min()  # nan: never
-        print(f"{method}: {seconds:.1f} s to {GOOD} of exact Bayes; best {own['ratio'].min():.3f}")
+        good = own[own["ratio"] <= GOOD]  # none: nan, never
+        waited, used = good["wall_seconds"].min(), good["seconds"].min()
+        print(f"{method}: {waited:.1f} s ({used:.1f} s of a core); best {own['ratio'].min():.3f}")
 
 
 if __name__ == "__main__":
