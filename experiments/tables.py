@@ -55,7 +55,7 @@ def contest(name: str, results: Path) -> str:
         mean_ranks(name, results),
         "",
     ]
-    regrets = rows.set_index(["method", "n", "task", "seed"])["regret"].sort_index()
+    regrets = rows.set_index(["method", "n", "problem", "task", "seed"])["regret"].sort_index()
     for ours, theirs in ((3, 8), (8, 25), (25, 25)):
         gain = paired_difference(regrets["vanilla GP", theirs], regrets["metabo", ours])
         lines.append(
@@ -185,7 +185,12 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "demo_regret": demo_regret,
     "bo_hpobench": partial(contest, "bo_hpobench"),
     "hpobench_ranks": partial(mean_ranks, "bo_hpobench"),
+    "bo_hpobench_2000": partial(contest, "bo_hpobench_2000"),
+    "bo_hpolib_2000": partial(contest, "bo_hpolib_2000"),
     "bo_nasbench201": partial(contest, "bo_nasbench201"),
+    "bo_svm_digits": partial(contest, "bo_svm_digits"),
+    "bo_logistic": partial(contest, "bo_logistic"),
+    "bo_surfaces": partial(contest, "bo_surfaces"),
     "reptile_speed": reptile_speed,
     "fewshot_logistic": partial(few_shot, "fewshot_logistic"),
     "fewshot_normal": partial(few_shot, "fewshot_normal"),

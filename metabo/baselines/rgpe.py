@@ -22,56 +22,29 @@ from linear_operator.utils.cholesky import psd_safe_cholesky
 from torch import Tensor
 from torch.distributions import Normal
 
-from metabo.baselines.improvement_search import ImprovementSearch, marginals
-from metabo.baselines.refitted_gp import RefittedGP
-from metabo.baselines.task_gps import TaskGPs
+from metabo.baselines.task_gps import EnsembleSearch
 from metabo.baselines.vanilla_gp import quiet
-from metabo.objective import Objective
 
 _ENOUGH = 3  # observations before the task's own model can be judged by leaving one out
 _LEFT_OUT = 1e8  # the noise variance, in units of Y's, that makes an observation say nothing
 _QUANTILE = 0.95
+_NUM_DRAWS = 256  # of each model, to be ranked
 
 
-class RGPESearch(ImprovementSearch):
+class RGPESearch(EnsembleSearch):
     """Bayesian optimisation with the ensemble.
 
     Until there are three observations, all earlier tasks have the same weight.
-
-    Args:
-        gps: The models of the earlier tasks.
-        candidates: As in `CandidateSearch`.
-        objective: What to maximise; the response itself if None.
-        seed: Of the posterior draws.
-        num_draws: How many posterior draws of each model are ranked.
     """
 
-    def __init__(
-        self,
-        gps: TaskGPs,
-        candidates: Tensor,
-        *,
-        objective: Objective | None = None,
-        seed: int = 0,
-        num_draws: int = 256,
-    ) -> None:
-        super().__init__(gps.runs.space, candidates, objective=objective, seed=seed)
-        self.gps = gps
-        self.num_draws = num_draws
-        self._own = RefittedGP(self.space)
-
     def predict(self, indices: Tensor) -> Normal:
-        """The ensemble; models of earlier tasks are moved to the offset and scale of the new."""
-        offset, scale = self.gps.runs.scale_of(self.Y)
-        means, sds = (scale * part[:, indices] for part in self.gps.predict(self.candidates))
-        means = means + offset
+        """The ensemble."""
+        means, sds = self.earlier(indices)
         if len(self.Y) < _ENOUGH:
             weights = means.new_full((len(means),), 1 / len(means))
         else:
-            model = self._own.given(self.X, self.Y)
-            weights = self.weights(model)
-            with quiet():
-                own = marginals(model, self.candidates[indices])
+            model = self.fit_own()
+            weights, own = self.weights(model), self.predict_own(model, indices)
             means = torch.cat([means, own.mean[None]])
             sds = torch.cat([sds, own.stddev[None]])
         return Normal(weights @ means, (weights.square() @ sds.square()).sqrt())
@@ -79,7 +52,7 @@ class RGPESearch(ImprovementSearch):
     def weights(self, own: SingleTaskGP) -> Tensor:
         """The weight of each earlier task's model, and of the task's own, `T + 1`."""
         generator = torch.Generator().manual_seed(self.seed + len(self.Y))
-        normal = torch.randn(self.num_draws, len(self.Y), generator=generator, dtype=self.Y.dtype)
+        normal = torch.randn(_NUM_DRAWS, len(self.Y), generator=generator, dtype=self.Y.dtype)
         y = self.Y.squeeze(-1)
         with torch.no_grad(), quiet():
             losses = []

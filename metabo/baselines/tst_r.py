@@ -23,63 +23,35 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from metabo.baselines.improvement_search import ImprovementSearch, marginals
-from metabo.baselines.refitted_gp import RefittedGP
 from metabo.baselines.rgpe import ranking_loss
-from metabo.baselines.task_gps import TaskGPs
-from metabo.baselines.vanilla_gp import quiet
-from metabo.objective import Objective
+from metabo.baselines.task_gps import EnsembleSearch
 
 _ENOUGH = 2  # observations before there are pairs to rank
+_BANDWIDTH = 0.1  # rho, the distance from which on a task has no weight
 
 
-class TSTRSearch(ImprovementSearch):
+class TSTRSearch(EnsembleSearch):
     """Bayesian optimisation with the two-stage surrogate.
 
     Until there are two observations, all earlier tasks have the same weight, and all candidates
     the same variance.
-
-    Args:
-        gps: The models of the earlier tasks.
-        candidates: As in `CandidateSearch`.
-        objective: What to maximise; the response itself if None.
-        seed: Of the draws if there is an objective.
-        bandwidth: The rho from which on a distance means no weight.
     """
 
-    def __init__(
-        self,
-        gps: TaskGPs,
-        candidates: Tensor,
-        *,
-        objective: Objective | None = None,
-        seed: int = 0,
-        bandwidth: float = 0.1,
-    ) -> None:
-        super().__init__(gps.runs.space, candidates, objective=objective, seed=seed)
-        self.gps = gps
-        self.bandwidth = bandwidth
-        self._own = RefittedGP(self.space)
-
     def predict(self, indices: Tensor) -> Normal:
-        """The surrogate; models of earlier tasks are moved to the offset and scale of the new."""
-        offset, scale = self.gps.runs.scale_of(self.Y)
-        predicted, _ = self.gps.predict(self.candidates)
-        means = offset + scale * predicted[:, indices]
+        """The surrogate."""
+        means, _ = self.earlier(indices)
         if len(self.Y) < _ENOUGH:
             mean = means.mean(0)
-            return Normal(mean, torch.full_like(mean, scale))
-        with quiet():
-            own = marginals(self._own.given(self.X, self.Y), self.candidates[indices])
-        weights = self.weights()
-        mean = weights @ torch.cat([means, own.mean[None]])
+            return Normal(mean, torch.full_like(mean, self.gps.runs.scale_of(self.Y)[1]))
+        own = self.predict_own(self.fit_own(), indices)
+        mean = self.weights() @ torch.cat([means, own.mean[None]])
         return Normal(mean, own.stddev)
 
     def weights(self) -> Tensor:
         """The weight of each earlier task's model, and of the task's own, `T + 1`."""
         predicted, _ = self.gps.predict(self.candidates)
         distances = ranking_distance(predicted[:, self.measured], self.Y.squeeze(-1))
-        kernel = epanechnikov(torch.cat([distances, distances.new_zeros(1)]) / self.bandwidth)
+        kernel = epanechnikov(torch.cat([distances, distances.new_zeros(1)]) / _BANDWIDTH)
         return kernel / kernel.sum()
 
 

@@ -28,6 +28,7 @@ from metabo.mixture import (
     fit_mixture,
     fit_remainder,
 )
+from metabo.network import MLP
 from metabo.tasks.task import TaskBatch
 
 _TASKS_PER_COMPONENT = 8
@@ -67,18 +68,22 @@ class Fold:
     @cached_property
     def trend(self) -> Tensor:
         """The head, `p`, of the family's mean function, in the units of the shapes."""
-        tasks = _enough(self.shapes()[0].select(slice(0, _GAUSSIAN)), _TREND_POINTS)
+        tasks = _enough(self.shapes.select(slice(0, _GAUSSIAN)), _TREND_POINTS)
         own = self.features
         statistics = HeadStatistics.of_tasks(
             own.network.features(tasks.X), tasks.X, tasks.Y, tasks.mask, own.remainder
         )
         return fit_gaussian(statistics, own.head, EMSettings()).means[0]
 
-    def shapes(self) -> tuple[TaskBatch, TaskBatch]:
-        """Training and left-out tasks in the units that the mixture is learned in."""
-        if not self.levels:
-            return self.train, self.held_out
-        return without_levels(self.train), without_levels(self.held_out)
+    @cached_property
+    def shapes(self) -> TaskBatch:
+        """The training tasks in the units that the mixture is learned in."""
+        return without_levels(self.train) if self.levels else self.train
+
+    @cached_property
+    def held_out_shapes(self) -> TaskBatch:
+        """The left-out tasks in these units."""
+        return without_levels(self.held_out) if self.levels else self.held_out
 
 
 def assemble(head: HeadPrior, remainder: Remainder, fold: Fold) -> Mixture:
@@ -140,7 +145,7 @@ def fit_left_out_remainder(folds: list[Fold], settings: HeadSettings) -> LeftOut
         groups = []
         for fold in folds:
             head = fit_one(fold, start, settings.em, settings.points_per_task)
-            held_out = _shorten(fold.shapes()[1], settings.points_per_task).select(
+            held_out = _shorten(fold.held_out_shapes, settings.points_per_task).select(
                 slice(0, _HELD_OUT)
             )
             features = fold.features.network.features(held_out.X)
@@ -174,7 +179,7 @@ def _fit_mixture_remainder(
     Under one Gaussian the remainder also stands for what is not Gaussian in the heads, which many
     components say better: it would leave them too wide.
     """
-    tasks = _shorten(fold.shapes()[1], settings.points_per_task).select(slice(0, _HELD_OUT))
+    tasks = _shorten(fold.held_out_shapes, settings.points_per_task).select(slice(0, _HELD_OUT))
     features = fold.features.network.features(tasks.X)
     statistics = HeadStatistics.of_tasks(features, tasks.X, tasks.Y, tasks.mask, start, fold.trend)
     every = Pairs.every(len(tasks), len(head.roots), features.device)
@@ -185,15 +190,14 @@ def _fit_mixture_remainder(
     return fit_remainder([own], start)[0]
 
 
-def score(fold: Fold, mixture: Mixture, tasks: TaskBatch) -> Tensor:
-    """The log evidence of all that is known of each of some left-out tasks."""
+def score(network: MLP, mixture: Mixture, tasks: TaskBatch) -> Tensor:
+    """The log evidence, `T`, of all that is known of each of some tasks."""
     # Tasks of one length are conditioned together; padding would count as observations.
     evidence = tasks.Y.new_empty(len(tasks))
     for count in tasks.counts.unique():
         these = tasks.counts == count
         X, Y = tasks.X[these, :count], tasks.Y[these, :count]
-        features = fold.features.network.features(X)
-        evidence[these] = condition(mixture, features, X, Y).log_evidence
+        evidence[these] = condition(mixture, network.features(X), X, Y).log_evidence
     return evidence
 
 
@@ -215,7 +219,7 @@ def candidates(
 
 
 def _statistics(fold: Fold, remainder: Remainder, points: int, trend: Tensor) -> HeadStatistics:
-    tasks = _enough(fold.shapes()[0], points)
+    tasks = _enough(fold.shapes, points)
     features = fold.features.network.features(tasks.X)
     return HeadStatistics.of_tasks(features, tasks.X, tasks.Y, tasks.mask, remainder, trend)
 

@@ -84,7 +84,7 @@ class Way:
         found = fit_left_out_remainder(folds, heads)
         remainder = found.remainder
         assert remainder.trend is not None
-        evidence, early, last = self._judge(folds, found)
+        evidence, late, last = self._judge(folds, found)
         size = _smallest_good(evidence)
         final = self._everything(folds)
         if len(folds) > 1 or len(self.tasks) < _PLENTY:
@@ -96,7 +96,7 @@ class Way:
             mixture=assemble(last[size], remainder, final),
             remainder=remainder,
             trend=final.trend,
-            evidence=float((evidence[size] - early[size]).mean()),
+            evidence=float(late[size].mean()),
             plain=fit_plain_kernels(folds, remainder, heads),
             choices={
                 "levels": self.levels,
@@ -116,12 +116,11 @@ class Way:
     ) -> tuple[dict[int, Tensor], dict[int, Tensor], dict[int, HeadPrior]]:
         """For each size, the evidence of all left-out tasks, and the heads of the last fold.
 
-        The second evidence is that of their first observations alone; of many tasks, of none.
+        The second evidence is that of what follows their first observations, if tasks are few.
         """
         heads, sizes = self.heads, self.heads.num_components
-        early_points = min(_EARLY, heads.points) if len(self.tasks) < FEW else 0
         evidence: dict[int, Tensor] = {}
-        early: dict[int, Tensor] = {}
+        late: dict[int, Tensor] = {}
         last: dict[int, HeadPrior] = {}
         with progress_bar(self.progress) as bar:
             # Larger mixtures take longer, about in proportion.
@@ -131,12 +130,13 @@ class Way:
                     mixture = assemble(head, found.remainder, fold)
                     judged = self._score(fold, mixture, heads.points)
                     evidence[size] = torch.cat([evidence.get(size, judged[:0]), judged])
-                    first = self._score(fold, mixture, early_points)
-                    early[size] = torch.cat([early.get(size, first[:0]), first])
+                    if len(self.tasks) < FEW:
+                        judged = judged - self._score(fold, mixture, min(_EARLY, heads.points))
+                    late[size] = torch.cat([late.get(size, judged[:0]), judged])
                     last[size] = head
-                    bar.update(row, advance=size, loss=-float(judged.mean()))
+                    bar.update(row, advance=size, loss=-float(evidence[size].mean()))
                 bar.update(row, advance=sum(sizes) - sum(evidence))  # sizes for more tasks
-        return evidence, early, last
+        return evidence, late, last
 
     def _score(self, fold: Fold, mixture: Mixture, points: int) -> Tensor:
         """The evidence of some observations of each left-out task, in the user's units.
@@ -148,7 +148,8 @@ class Way:
         for seed in range(self.seed, self.seed + draws):
             generator = torch.Generator().manual_seed(seed)
             some = fold.held_out.some_observations(points, generator)
-            found.append(score(fold, mixture, some) + self.units.log_slopes(some))
+            evidence = score(fold.features.network, mixture, some)
+            found.append(evidence + self.units.log_slopes(some))
         return torch.stack(found).mean(0)
 
     def _folds(self, groups: list[Tensor]) -> list[Fold]:

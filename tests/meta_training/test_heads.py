@@ -127,14 +127,14 @@ def test_score_is_the_evidence(fold: Fold) -> None:
     mixture = assemble(fold.features.head, remainder(), fold)
     tasks = fold.held_out
     expected = condition(mixture, network().features(tasks.X), tasks.X, tasks.Y).log_evidence
-    torch.testing.assert_close(score(fold, mixture, tasks), expected)
+    torch.testing.assert_close(score(fold.features.network, mixture, tasks), expected)
 
 
 def test_padding_is_not_scored(fold: Fold) -> None:
     counts = [1, 2, 3, 12] * 4
     ragged = sampled(16, 12, seed=5, counts=counts)
     mixture = assemble(fold.features.head, remainder(), fold)
-    found = score(fold, mixture, ragged)
+    found = score(fold.features.network, mixture, ragged)
     alone = []
     for t, count in enumerate(counts):
         X, Y = ragged.X[t, :count], ragged.Y[t, :count]
@@ -148,13 +148,15 @@ def test_a_mixture_is_fitted_for_each_size_that_the_tasks_can_carry(fold: Fold) 
     assert sorted(found) == [1, 2, 8]
     assert found[2].means.shape == (2, 9)
     mixtures = {k: assemble(head, remainder(), fold) for k, head in found.items()}
-    means = {k: float(score(fold, m, fold.held_out).mean()) for k, m in mixtures.items()}
+    means = {
+        k: float(score(fold.features.network, m, fold.held_out).mean()) for k, m in mixtures.items()
+    }
     assert means[2] > means[1] + 0.5
     wide = dict(candidates(fold, LeftOutFit(remainder(), 2.0), (1,), settings, 0))[1]
     again = dict(candidates(fold, LeftOutFit(remainder(), heads=found), (2,), settings, 0))
     assert list(again) == [2]
     better = assemble(again[2], remainder(), fold)
-    assert float(score(fold, better, fold.held_out).mean()) > means[2] - 0.05
+    assert float(score(fold.features.network, better, fold.held_out).mean()) > means[2] - 0.05
     torch.testing.assert_close(wide.roots, 2 * found[1].roots)
 
 
