@@ -19,6 +19,7 @@ import typer
 
 from metabo.benchmark import scores
 from metabo.benchmark.metrics import paired_difference
+from metabo.benchmark.page import read_results
 from metabo.benchmark.report import markdown, markdown_by_count, summarise
 
 ROOT = Path(__file__).parent.parent
@@ -46,7 +47,7 @@ def demo_regret(results: Path) -> str:
 
 def contest(name: str, results: Path) -> str:
     """Regrets and mean ranks of all methods, the paired comparisons, and seconds."""
-    rows = pd.read_csv(results / name / "rows.csv")
+    rows = read_results(results / name).rows
     found = scores.curves(rows)
     counts = scores.shown_counts(found)
     lines = [
@@ -66,7 +67,7 @@ def contest(name: str, results: Path) -> str:
 
 def mean_ranks(name: str, results: Path) -> str:
     """The mean ranks of all methods, the best at the end first, and seconds of a suggestion."""
-    rows = pd.read_csv(results / name / "rows.csv")
+    rows = read_results(results / name).rows
     found, seconds = scores.curves(rows), scores.seconds(rows)
     counts = scores.shown_counts(found)
     ranks = pd.DataFrame({n: scores.ranks(found, n).mean() for n in counts})

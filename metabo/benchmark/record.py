@@ -36,7 +36,7 @@ def write_rows(rows: pd.DataFrame, folder: Path) -> Path:
 def write_meta(path: Path, *, settings: dict[str, Any], seconds: float) -> None:
     """Write what has to be known to repeat a run: code, versions, machine, settings, command."""
     meta = {
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": [Path(sys.argv[0]).name, *map(_without_folder, sys.argv[1:])],
         "settings": settings,
         "seconds": round(seconds, 1),
         "machine": {"processor": platform.machine(), "cores": os.cpu_count()},
@@ -45,6 +45,11 @@ def write_meta(path: Path, *, settings: dict[str, Any], seconds: float) -> None:
     }
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(meta, indent=2, default=str) + "\n")
+
+
+def _without_folder(argument: str) -> str:
+    """Where somebody's folders are is theirs alone, and of no use to others."""
+    return Path(argument).name if Path(argument).is_absolute() else argument
 
 
 def _commit() -> dict[str, Any]:
