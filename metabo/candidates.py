@@ -102,7 +102,7 @@ def _most_promising(
         ]
     else:
         compare = points.compare(conditioned, acquisition.incumbent_row)
-        if acquisition.objective is None:
+        if acquisition.in_closed_form:
             rows = _contenders(acquisition, X, compare, rows)
         values = [
             acquisition.improvement(X[part].unsqueeze(-2), compare(part))
@@ -120,7 +120,9 @@ def _contenders(
     """The rows, among some, that may be the best: those that a cheap bound does not rule out."""
     width = max(_IN_CACHE // len(acquisition.conditioned.log_weights), 1024)
     parts = [slice(begin, begin + width) for begin in range(0, len(X), width)]
-    bounds = torch.cat([acquisition.log_bound(compare(part)) for part in parts])[rows]
+    bounds = torch.cat(
+        [acquisition.log_bound(X[part].unsqueeze(-2), compare(part)) for part in parts]
+    )[rows]
     first = rows[bounds.argmax()][None]
     reached = acquisition.improvement(X[first].unsqueeze(-2), compare(first))
     return rows[bounds >= reached - _ROUNDING]

@@ -17,7 +17,7 @@ from metabo.acquisition_search import ExhaustedError, search_space
 from metabo.candidates import Candidates
 from metabo.column import LARGEST
 from metabo.constraint import Constraint, LogFeasibleImprovement
-from metabo.objective import Objective
+from metabo.objective import Objective, OfNegative, negative, response
 from metabo.prior import Prior
 from metabo.session import Session
 from metabo.space import InputSpace, SpaceError
@@ -113,8 +113,7 @@ class Optimizer:
         """An objective for a user who wants the opposite of what the Prior was trained for."""
         if self.minimize == self.prior.minimize:
             return None
-        sign = -1.0 if self.minimize else 1.0
-        return lambda Y, X: sign * Y.squeeze(-1)
+        return negative if self.minimize else response
 
     @property
     def _sign(self) -> float:
@@ -295,10 +294,9 @@ class Optimizer:
 
     def _objective(self) -> Objective | None:
         """The objective as a function of the response in the Prior's units."""
-        objective = self.objective
-        if objective is None or self._sign > 0:
-            return objective
-        return lambda Y, X: objective(-Y, X)
+        if self.objective is None or self._sign > 0:
+            return self.objective
+        return OfNegative(self.objective)
 
     def _columns(self, fixed: Mapping[str, Any]) -> dict[int, float]:
         """The fixed inputs by column, checked."""

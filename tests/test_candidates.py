@@ -13,7 +13,7 @@ from torch import Tensor
 from metabo.acquisition_search import score_points
 from metabo.candidates import Candidates
 from metabo.mixture import fixed_points
-from metabo.objective import Objective
+from metabo.objective import Objective, affine
 from metabo.optimizer import Optimizer
 from metabo.prior import Prior
 from metabo.surrogates import LogIncumbentImprovement, MixturePriorGP
@@ -34,6 +34,11 @@ def near_two(Y: Tensor, X: Tensor) -> Tensor:
     return -(Y.squeeze(-1) - 2).abs() - 0.1 * X[..., 0]
 
 
+@affine
+def benefit(Y: Tensor, X: Tensor) -> Tensor:
+    return Y.squeeze(-1) - 0.3 * X[..., 0] - 0.1 * X[..., 1]
+
+
 def anew(optimizer: Optimizer, points: Tensor, objective: Objective | None = None) -> dict:
     """The suggestion, by calling the acquisition function at each point that is left."""
     session = optimizer._session
@@ -45,7 +50,7 @@ def anew(optimizer: Optimizer, points: Tensor, objective: Objective | None = Non
     return optimizer.prior.space.to_dicts(best[None])[0]
 
 
-@pytest.mark.parametrize("objective", [None, near_two])
+@pytest.mark.parametrize("objective", [None, near_two, benefit])
 @pytest.mark.parametrize("warp", [None, Warp(2.0, 1.5, -0.4, 0.7)])
 def test_suggestions_are_those_of_scoring_all_anew(
     make_prior: Made, warp: Warp | None, objective: Objective | None
@@ -121,12 +126,16 @@ def test_left(prior: Prior) -> None:
 
 
 @pytest.mark.parametrize("n", [1, 3, 12])
-def test_the_bound_is_one(make_prior: Made, observe: Observe, n: int) -> None:
+@pytest.mark.parametrize("objective", [None, benefit])
+def test_the_bound_is_one(
+    make_prior: Made, observe: Observe, n: int, objective: Objective | None
+) -> None:
     prior = make_prior(broad=0.1)
-    acquisition = LogIncumbentImprovement(MixturePriorGP(*observe(prior, n), prior))
-    points = prior.encode(prior.space.sample(2000, seed=4))
-    compared = acquisition.conditioned.compare(prior.encode(acquisition.incumbent), points)
-    bound = acquisition.log_bound(compared)
-    value = acquisition(prior.space.sample(2000, seed=4).unsqueeze(-2))
+    model = MixturePriorGP(*observe(prior, n), prior)
+    acquisition = LogIncumbentImprovement(model, objective=objective)
+    X = prior.space.sample(2000, seed=4)
+    compared = acquisition.conditioned.compare(prior.encode(acquisition.incumbent), prior.encode(X))
+    bound = acquisition.log_bound(X[:, None], compared)
+    value = acquisition(X[:, None])
     assert (bound >= value - 1e-9).all()
     assert (bound <= value + math.log(1.5)).all()

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ class NetBenefit:
 
     cost: float
     start: float | tuple[float, ...]
+    is_affine: ClassVar[bool] = True
 
     def __call__(self, Y: Tensor, X: Tensor) -> Tensor:
         """Values `... x q` of responses `... x q x 1` at points `... x q x d`."""

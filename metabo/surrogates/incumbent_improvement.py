@@ -14,8 +14,11 @@ Of tables where every point was measured once, that is a part of what was learne
 family's noise is added to the variance: else a search stays where the features tell no difference.
 
 Where the Prior warps outputs, f is the warped one: the best point is the same, and a gain counts
-for as much as it is rare. The value is logarithmic, as [Ament2023]_ recommend: far from the
-optimum it still has a gradient.
+for as much as it is rare. An objective that is affine in the response, `metabo.objective.affine`,
+makes other Gaussians of the same components, unless there is a warp. Of other objectives the
+expectation is over fixed quasi-random draws.
+
+The value is logarithmic, as [Ament2023]_ recommend: far from the optimum it still has a gradient.
 
 .. [Ament2023] S. Ament, S. Daulton, D. Eriksson, M. Balandat, E. Bakshy. Unexpected Improvements to
    Expected Improvement for Bayesian Optimization. arXiv:2310.20708.
@@ -34,12 +37,14 @@ from torch import Tensor
 from torch.quasirandom import SobolEngine
 
 from metabo.mixture.conditioning import Comparison, Marginals, Prediction
-from metabo.objective import Objective
+from metabo.objective import Objective, is_affine
 from metabo.surrogates.mixture_prior_gp import MixturePriorGP
 
 _NUM_DRAWS = 128
 _LIKELY = 1e-4  # components with less of the posterior change no decision, and cost time
 _FLOOR = 1e-30  # of the expected improvement by draws, as a share of the standard deviation
+_PROBES = (0.0, 1.0, -3.0, 3.0)  # responses, in model units, that tell the line of an objective
+_AFFINE = 1e-6  # of the largest value: how near to a line they have to be
 _LEAST = 1e-250  # what a bound is raised by, lest it be zero where the improvement is not
 
 
@@ -54,12 +59,15 @@ class LogIncumbentImprovement(AcquisitionFunction):
     Args:
         model: The surrogate.
         objective: What to maximise, as a function of the response and the point; the response
-            itself if None. With an objective the expectation is over fixed quasi-random draws.
+            itself if None.
         X_evaluated: `n x d`, where the incumbent is looked for; the model's training inputs if
             None.
         measured_once: Whether all points are different things, so that what is particular to one is
-            a gain; not used with an objective.
+            a gain; not used where the expectation is over draws.
         seed: Of the draws.
+
+    Raises:
+        ValueError: If an objective is not affine and says that it is.
     """
 
     def __init__(
@@ -75,6 +83,9 @@ class LogIncumbentImprovement(AcquisitionFunction):
         self.conditioned, self.encode = model.conditioned.likely(_LIKELY), model.encode
         self.prior = model.prior
         self.objective = objective
+        self._is_affine = (
+            objective is not None and is_affine(objective) and model.prior.warp is None
+        )
         self.draws = _draws(seed).to(model.train_targets.device)
         X = model.train_inputs[0] if X_evaluated is None else X_evaluated
         # Of a variance of which rounding may leave nothing: its root has a gradient then, too.
@@ -97,6 +108,11 @@ class LogIncumbentImprovement(AcquisitionFunction):
         reference = self.encode(self.incumbent.to(X))
         return self.improvement(X, self.conditioned.compare(reference, self.encode(X.squeeze(-2))))
 
+    @property
+    def in_closed_form(self) -> bool:
+        """Whether no draws are needed."""
+        return self.objective is None or self._is_affine
+
     def expected(self, X: Tensor) -> Tensor:
         """The expectation of the objective, `b`, at `b x 1 x d`."""
         return self.expectation(X, self.conditioned.predict(*self.encode(X.squeeze(-2))))
@@ -104,43 +120,68 @@ class LogIncumbentImprovement(AcquisitionFunction):
     def expectation(self, X: Tensor, predicted: Prediction | Marginals) -> Tensor:
         """`expected`, from what the model predicts there."""
         weights = self.conditioned.log_weights.exp()
-        if self.objective is None:
-            center = weights @ predicted.means
-            return self.prior.output_offset + self.prior.output_scale * center
+        if self.in_closed_form:
+            shift, slope = self._line(X)
+            return self.prior.output_scale * (shift + slope * (weights @ predicted.means))
         deviations = predicted.variances.sqrt().unsqueeze(-1)
         values = predicted.means.unsqueeze(-1) + deviations * self.draws[:, 0]
         return weights @ self._value(values, X).mean(-1)
 
     def improvement(self, X: Tensor, compared: Comparison) -> Tensor:
         """`forward`, from what the model predicts there and at the incumbent."""
-        if self.objective is not None:
+        if not self.in_closed_form:
             return self._by_draws(X, compared)
-        gain, deviation = self._difference(compared)
+        gain, deviation = self._difference(X, compared)
         log_improvement = (self.prior.output_scale * deviation).log() + _log_ei_helper(
             gain / deviation
         )
         return (self.conditioned.log_weights[:, None] + log_improvement).logsumexp(0)
 
-    def log_bound(self, compared: Comparison) -> Tensor:
-        r"""What the value, without an objective, does not exceed, `q`, at a fraction of its cost.
+    def log_bound(self, X: Tensor, compared: Comparison) -> Tensor:
+        r"""What the value, in closed form, does not exceed, `q`, at a fraction of its cost.
 
         By :math:`\phi(u) + u\, \Phi(u) \le \max(u, 0) + \phi(u) / (1 + u^2)`, where the right side
         is at most half as large again.
         """
-        gain, deviation = self._difference(compared)
+        gain, deviation = self._difference(X, compared)
         squares = (gain / deviation).square_()
         density = squares.mul(-0.5).exp_().mul_(deviation).div_(squares.add_(1))
         bound = gain.clamp_min_(0).add_(density, alpha=1 / math.sqrt(2 * math.pi))
         total = self.conditioned.log_weights.exp() @ bound + _LEAST
         return total.log() + math.log(self.prior.output_scale)
 
-    def _difference(self, compared: Comparison) -> tuple[Tensor, Tensor]:
+    def _difference(self, X: Tensor, compared: Comparison) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation, `C x q`, of what is gained over the incumbent."""
         incumbent = compared.reference
-        gain = compared.means - incumbent.means
-        variance = compared.variances + (incumbent.variances + self._particular)
-        variance = variance.sub(compared.shared, alpha=2)
-        return gain, variance.clamp_min(self._floor).sqrt()
+        means, variances, shared = compared.means, compared.variances, compared.shared
+        here, there = incumbent.means, incumbent.variances + self._particular
+        if self._is_affine:
+            shift, slope = self._line(X)
+            own_shift, own_slope = self._line(self.incumbent.to(X).unsqueeze(0))
+            means, here = shift + slope * means, own_shift + own_slope * here
+            variances = slope.square() * (variances + self._particular)
+            there, shared = own_slope.square() * incumbent.variances, own_slope * slope * shared
+        variance = (variances + there).sub(shared, alpha=2)
+        return means - here, variance.clamp_min(self._floor).sqrt()
+
+    def _line(self, X: Tensor) -> tuple[Tensor, Tensor]:
+        """Shift and slope, `b` or 0-d, of the objective's value as a function of model units.
+
+        The value is in units of the output's scale, too.
+        """
+        offset, scale = self.prior.output_offset, self.prior.output_scale
+        if self.objective is None:
+            return X.new_tensor(offset / scale), X.new_ones(())
+        values = self._value(X.new_tensor(_PROBES).expand(1, len(X), -1), X)[0]
+        shift, slope = values[:, 0], values[:, 1] - values[:, 0]
+        expected = shift[:, None] + slope[:, None] * X.new_tensor(_PROBES)
+        size = values.detach().abs().amax(-1, keepdim=True)
+        if not bool(((values - expected).abs() <= _AFFINE * size).all()):
+            raise ValueError(
+                "the objective says that it is affine in the response, but it is not: leave out "
+                "metabo.objective.affine"
+            )
+        return shift / scale, slope / scale
 
     def _by_draws(self, X: Tensor, compared: Comparison) -> Tensor:
         first, second = self.draws.T

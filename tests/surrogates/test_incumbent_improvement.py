@@ -8,8 +8,10 @@ import torch
 from botorch.models.transforms.input import Normalize
 from torch import Size, Tensor
 
+from metabo.objective import affine, negative, response
 from metabo.prior import Prior
 from metabo.surrogates import LogIncumbentImprovement, MixturePriorGP
+from metabo.warp import Warp
 
 Observe = Callable[..., tuple[Tensor, Tensor]]
 
@@ -38,6 +40,11 @@ def itself(Y: Tensor, X: Tensor) -> Tensor:
 
 def target(Y: Tensor, X: Tensor) -> Tensor:
     return -(Y.squeeze(-1) - 4.0).abs() - 0.1 * X[..., 0]
+
+
+@affine
+def price(Y: Tensor, X: Tensor) -> Tensor:
+    return (0.5 + X[..., 1]) * Y.squeeze(-1) - 0.4 * X[..., 0]
 
 
 def test_in_closed_form(model: MixturePriorGP) -> None:
@@ -78,6 +85,36 @@ def test_by_draws(model: MixturePriorGP, objective: Callable[[Tensor, Tensor], T
     torch.testing.assert_close(found, expected, rtol=0.1, atol=0.02)
 
 
+def test_affine_objectives_in_closed_form(model: MixturePriorGP) -> None:
+    torch.manual_seed(0)
+    X = model.prior.space.sample(6, seed=4)
+    for objective in (price, negative, response):
+        acquisition = LogIncumbentImprovement(model, objective=objective)
+        assert acquisition.in_closed_form
+        expected = monte_carlo(model, X, objective)
+        torch.testing.assert_close(acquisition(X[:, None]).exp(), expected, rtol=0.03, atol=3e-3)
+        draws = objective(model.posterior(X).rsample(Size([100_000])), X).mean(0)
+        torch.testing.assert_close(acquisition.expected(X[:, None]), draws, rtol=0.03, atol=0.03)
+    plain = LogIncumbentImprovement(model, measured_once=True)(X[:, None])
+    same = LogIncumbentImprovement(model, objective=response, measured_once=True)(X[:, None])
+    torch.testing.assert_close(same, plain)
+
+
+def test_a_warp_needs_draws(make_prior: Callable[..., Prior], observe: Observe) -> None:
+    torch.manual_seed(0)
+    prior = make_prior(warp=Warp(2.0, 1.5, -0.4, 0.7))
+    model, X = MixturePriorGP(*observe(prior, 3), prior), prior.space.sample(6, seed=4)
+    acquisition = LogIncumbentImprovement(model, objective=price)
+    assert not acquisition.in_closed_form
+    expected = monte_carlo(model, X, price)
+    torch.testing.assert_close(acquisition(X[:, None]).exp(), expected, rtol=0.1, atol=0.05)
+
+
+def test_an_objective_that_only_says_it_is_affine(model: MixturePriorGP) -> None:
+    with pytest.raises(ValueError, match="says that it is affine in the response, but it is not"):
+        LogIncumbentImprovement(model, objective=affine(lambda Y, X: Y.squeeze(-1) ** 2))
+
+
 def test_the_incumbent_has_the_best_mean(model: MixturePriorGP) -> None:
     acquisition = LogIncumbentImprovement(model)
     mean = model.posterior(model.train_inputs[0]).mean.squeeze(-1)
@@ -108,7 +145,7 @@ def test_nothing_is_gained_at_the_incumbent_itself(model: MixturePriorGP) -> Non
 
 def test_gradients(model: MixturePriorGP) -> None:
     X = model.prior.space.sample(4, seed=4).unsqueeze(-2).requires_grad_()
-    for objective in (None, target):
+    for objective in (None, target, price):
         acquisition = LogIncumbentImprovement(model, objective=objective)
         assert torch.autograd.gradcheck(acquisition, (X,), atol=1e-4, rtol=1e-3)
         at_data = model.train_inputs[0].unsqueeze(-2).clone().requires_grad_()
