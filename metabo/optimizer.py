@@ -53,7 +53,8 @@ class Optimizer:
         candidates: What may be proposed, each at most once: `N x d` in the user's units, a data
             frame or a list of dicts. Anything in the prior's space if None.
         objective: What to maximise, as a function of the response (`... x q x 1`) and of the
-            point (`... x q x d`), both in the user's units; the response itself if None.
+            point (`... x q x d`), both in the user's units; the response itself if None. Faster if
+            it says that it is affine in the response: `metabo.objective.affine`.
         minimize: Whether a smaller response is better; what the Prior was trained with if None. It
             cannot be combined with an objective, which is always maximised.
         journal: A file that keeps the session: whatever is asked and told is on the disk before

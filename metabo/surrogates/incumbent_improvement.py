@@ -158,16 +158,16 @@ class LogIncumbentImprovement(AcquisitionFunction):
         if self._is_affine:
             shift, slope = self._line(X)
             own_shift, own_slope = self._line(self.incumbent.to(X).unsqueeze(0))
-            means, here = shift + slope * means, own_shift + own_slope * here
+            means, here = slope * means + (shift - own_shift), own_slope * here
             variances = slope.square() * (variances + self._particular)
             there, shared = own_slope.square() * incumbent.variances, own_slope * slope * shared
         variance = (variances + there).sub(shared, alpha=2)
         return means - here, variance.clamp_min(self._floor).sqrt()
 
     def _line(self, X: Tensor) -> tuple[Tensor, Tensor]:
-        """Shift and slope, `b` or 0-d, of the objective's value as a function of model units.
+        """Shift and slope, `b` or 0-d, of the objective against the response in model units.
 
-        The value is in units of the output's scale, too.
+        Both are over the scale of the output, so that the response itself has a slope of one.
         """
         offset, scale = self.prior.output_offset, self.prior.output_scale
         if self.objective is None:

@@ -165,6 +165,17 @@ def test_the_units_of_the_output_only_shift_it(
     torch.testing.assert_close(large - small, (large - small)[:1].expand(5))
 
 
+def test_a_large_offset_costs_no_digits(make_prior: Callable[..., Prior], observe: Observe) -> None:
+    near, far = make_prior(offset=3.0), make_prior(offset=3e6)
+    X, Y = observe(near, 3)
+    points = near.space.sample(5, seed=4).unsqueeze(-2)
+    here, there = (
+        LogIncumbentImprovement(MixturePriorGP(X, Y + shift, prior), objective=response)(points)
+        for prior, shift in ((near, 0.0), (far, 3e6 - 3.0))
+    )
+    torch.testing.assert_close(there, here, rtol=1e-6, atol=1e-6)
+
+
 def test_input_transform(model: MixturePriorGP) -> None:
     prior = model.prior
     low, high = prior.space.bounds
