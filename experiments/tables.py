@@ -66,8 +66,13 @@ def contest(name: str, results: Path) -> str:
 
 
 def mean_ranks(name: str, results: Path) -> str:
-    """The mean ranks of all methods, the best at the end first, and seconds of a suggestion."""
+    """The mean ranks of all methods, the best at the end first, and seconds of a suggestion.
+
+    Those that do not take part in every problem are left out.
+    """
     rows = read_results(results / name).rows
+    problems = rows.groupby("method")["problem"].nunique()
+    rows = rows[rows["method"].map(problems) == rows["problem"].nunique()]
     found, seconds = scores.curves(rows), scores.seconds(rows)
     counts = scores.shown_counts(found)
     ranks = pd.DataFrame({n: scores.ranks(found, n).mean() for n in counts})
