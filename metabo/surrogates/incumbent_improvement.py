@@ -169,7 +169,7 @@ class LogIncumbentImprovement(AcquisitionFunction):
 
         Both are over the scale of the output, so that the response itself has a slope of one.
         """
-        offset, scale = self.prior.output_offset, self.prior.output_scale
+        offset, scale, X = self.prior.output_offset, self.prior.output_scale, X.double()
         if self.objective is None:
             return X.new_tensor(offset / scale), X.new_ones(())
         values = self._value(X.new_tensor(_PROBES).expand(1, len(X), -1), X)[0]

@@ -95,6 +95,8 @@ def test_affine_objectives_in_closed_form(model: MixturePriorGP) -> None:
         torch.testing.assert_close(acquisition(X[:, None]).exp(), expected, rtol=0.03, atol=3e-3)
         draws = objective(model.posterior(X).rsample(Size([100_000])), X).mean(0)
         torch.testing.assert_close(acquisition.expected(X[:, None]), draws, rtol=0.03, atol=0.03)
+        single = acquisition(X.float()[:, None])
+        torch.testing.assert_close(single.double(), acquisition(X[:, None]), rtol=1e-4, atol=1e-4)
     plain = LogIncumbentImprovement(model, measured_once=True)(X[:, None])
     same = LogIncumbentImprovement(model, objective=response, measured_once=True)(X[:, None])
     torch.testing.assert_close(same, plain)
