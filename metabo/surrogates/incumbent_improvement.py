@@ -16,7 +16,8 @@ family's noise is added to the variance: else a search stays where the features 
 Where the Prior warps outputs, f is the warped one: the best point is the same, and a gain counts
 for as much as it is rare. An objective that is affine in the response, `metabo.objective.affine`,
 makes other Gaussians of the same components, unless there is a warp. Of other objectives the
-expectation is over fixed quasi-random draws.
+expectation is over fixed quasi-random draws. With an objective, gains that are rarer than one in
+some hundred count for nothing: where there are no others, the point that least is known of is next.
 
 The value is logarithmic, as [Ament2023]_ recommend: far from the optimum it still has a gradient.
 
@@ -43,6 +44,7 @@ from metabo.surrogates.mixture_prior_gp import MixturePriorGP
 _NUM_DRAWS = 128
 _LIKELY = 1e-4  # components with less of the posterior change no decision, and cost time
 _FLOOR = 1e-30  # of the expected improvement by draws, as a share of the standard deviation
+_HOPE = 2.4  # deviations: a gain that is rarer counts for nothing, as if by so many draws
 _PROBES = (0.0, 1.0, -3.0, 3.0)  # responses, in model units, that tell the line of an objective
 _AFFINE = 1e-6  # of the largest value: how near to a line they have to be
 _LEAST = 1e-250  # what a bound is raised by, lest it be zero where the improvement is not
@@ -63,7 +65,7 @@ class LogIncumbentImprovement(AcquisitionFunction):
         X_evaluated: `n x d`, where the incumbent is looked for; the model's training inputs if
             None.
         measured_once: Whether all points are different things, so that what is particular to one is
-            a gain; not used where the expectation is over draws.
+            a gain; not used with an objective.
         seed: Of the draws.
 
     Raises:
@@ -93,7 +95,7 @@ class LogIncumbentImprovement(AcquisitionFunction):
         scales = mixture.roots.square().sum((-1, -2)) + mixture.outputscales
         self._floor = 1e-12 * float(scales.max())
         unseen = mixture.noises.masked_fill(mixture.is_broad, 0.0)
-        self._particular = unseen[:, None] * float(measured_once)
+        self._particular = unseen[:, None] * float(measured_once and objective is None)
         self.incumbent, self.incumbent_row = X[:0], -1
         if len(X):
             with torch.no_grad():
@@ -132,21 +134,26 @@ class LogIncumbentImprovement(AcquisitionFunction):
         if not self.in_closed_form:
             return self._by_draws(X, compared)
         gain, deviation = self._difference(X, compared)
-        log_improvement = (self.prior.output_scale * deviation).log() + _log_ei_helper(
-            gain / deviation
-        )
-        return (self.conditioned.log_weights[:, None] + log_improvement).logsumexp(0)
+        log_improvement = deviation.log() + _log_ei_helper(gain / deviation)
+        if self._is_affine:
+            hopeless = gain < -_HOPE * deviation
+            log_floor = self._least(compared).log()
+            log_improvement = log_improvement.masked_fill(hopeless, -math.inf).logaddexp(log_floor)
+        total = (self.conditioned.log_weights[:, None] + log_improvement).logsumexp(0)
+        return total + math.log(self.prior.output_scale)
 
     def log_bound(self, X: Tensor, compared: Comparison) -> Tensor:
         r"""What the value, in closed form, does not exceed, `q`, at a fraction of its cost.
 
         By :math:`\phi(u) + u\, \Phi(u) \le \max(u, 0) + \phi(u) / (1 + u^2)`, where the right side
-        is at most half as large again.
+        is at most half as large again, if not the gain is so rare that it counts for nothing.
         """
         gain, deviation = self._difference(X, compared)
         squares = (gain / deviation).square_()
         density = squares.mul(-0.5).exp_().mul_(deviation).div_(squares.add_(1))
         bound = gain.clamp_min_(0).add_(density, alpha=1 / math.sqrt(2 * math.pi))
+        if self._is_affine:
+            bound = bound + self._least(compared)
         total = self.conditioned.log_weights.exp() @ bound + _LEAST
         return total.log() + math.log(self.prior.output_scale)
 
@@ -159,7 +166,7 @@ class LogIncumbentImprovement(AcquisitionFunction):
             shift, slope = self._line(X)
             own_shift, own_slope = self._line(self.incumbent.to(X).unsqueeze(0))
             means, here = slope * means + (shift - own_shift), own_slope * here
-            variances = slope.square() * (variances + self._particular)
+            variances = slope.square() * variances
             there, shared = own_slope.square() * incumbent.variances, own_slope * slope * shared
         variance = (variances + there).sub(shared, alpha=2)
         return means - here, variance.clamp_min(self._floor).sqrt()
@@ -196,9 +203,14 @@ class LogIncumbentImprovement(AcquisitionFunction):
         )
         incumbent = self._value(here, self.incumbent.to(X).unsqueeze(0))
         improvement = (self._value(there, X) - incumbent).clamp_min(0).mean(-1)
-        # Where no draw of any point improves, the one that least is known of is the best to see.
-        floor = _FLOOR * compared.variances.clamp_min(self._floor).sqrt()
-        return (self.conditioned.log_weights.exp() @ (improvement + floor)).log()
+        return (self.conditioned.log_weights.exp() @ (improvement + self._least(compared))).log()
+
+    def _least(self, compared: Comparison) -> Tensor:
+        """An improvement, `C x q`, that only counts where there is no other.
+
+        Then the point that least is known of is the best to see: the prior may be wrong.
+        """
+        return _FLOOR * compared.variances.clamp_min(self._floor).sqrt()
 
     def _value(self, values: Tensor, X: Tensor) -> Tensor:
         """The objective, `C x b x S`, of such responses in model units at X `b x 1 x d`."""

@@ -96,10 +96,11 @@ def test_affine_objectives_in_closed_form(model: MixturePriorGP) -> None:
         draws = objective(model.posterior(X).rsample(Size([100_000])), X).mean(0)
         torch.testing.assert_close(acquisition.expected(X[:, None]), draws, rtol=0.03, atol=0.03)
         single = acquisition(X.float()[:, None])
-        torch.testing.assert_close(single.double(), acquisition(X[:, None]), rtol=1e-4, atol=1e-4)
-    plain = LogIncumbentImprovement(model, measured_once=True)(X[:, None])
-    same = LogIncumbentImprovement(model, objective=response, measured_once=True)(X[:, None])
-    torch.testing.assert_close(same, plain)
+        double = acquisition(X[:, None])
+        torch.testing.assert_close(single.double().exp(), double.exp(), rtol=1e-3, atol=1e-3)
+    plain = LogIncumbentImprovement(model)(X[:, None]).exp()
+    same = LogIncumbentImprovement(model, objective=response)(X[:, None]).exp()
+    torch.testing.assert_close(same, plain, rtol=0.01, atol=3e-3)
 
 
 def test_a_warp_needs_draws(make_prior: Callable[..., Prior], observe: Observe) -> None:
@@ -189,13 +190,18 @@ def test_input_transform(model: MixturePriorGP) -> None:
     torch.testing.assert_close(found, LogIncumbentImprovement(model)(points))
 
 
-def test_where_no_draw_improves_the_uncertain_point_is_better(model: MixturePriorGP) -> None:
+@pytest.mark.parametrize("slope", [0.0, 1.0])
+def test_where_no_gain_is_likely_the_uncertain_point_is_better(
+    model: MixturePriorGP, slope: float
+) -> None:
     def out_of_reach(Y: Tensor, X: Tensor) -> Tensor:
-        return -1000 * (X[..., 0] - model.train_inputs[0][0, 0]).abs()
+        return slope * Y.squeeze(-1) - 1000 * (X[..., 0] - model.train_inputs[0][0, 0]).abs()
 
     X = model.prior.space.sample(40, seed=4).unsqueeze(-2)
-    values = LogIncumbentImprovement(model, objective=out_of_reach)(X)
-    assert values.isfinite().all()
     predicted = model.conditioned.predict(*model.encode(X.squeeze(-2)))
     spread = model.conditioned.log_weights.exp() @ predicted.variances.sqrt()
-    assert values.argmax() == spread.argmax()
+    by_draws = LogIncumbentImprovement(model, objective=out_of_reach)
+    for acquisition in (by_draws, LogIncumbentImprovement(model, objective=affine(out_of_reach))):
+        values = acquisition(X)
+        assert values.isfinite().all()
+        assert values.argmax() == spread.argmax()
