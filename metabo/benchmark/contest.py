@@ -92,10 +92,14 @@ def run_contest(
 def _check_names(setups: Sequence[Setup], wanted: Sequence[str] | None) -> None:
     if wanted is None:
         return
-    methods = [all_methods(setup.load(), _UNUSED, seed=setup.seed) for setup in setups]
-    known = dict.fromkeys(method.name for found in methods for method in found)
-    if unknown := [name for name in wanted if name not in known]:
-        raise ValueError(f"no method is called {unknown[0]!r}: choose from {', '.join(known)}")
+    known: list[str] = []
+    for setup in setups:
+        known += [method.name for method in all_methods(setup.load(), _UNUSED, seed=setup.seed)]
+        if set(wanted) <= set(known):
+            return
+    unknown = next(name for name in wanted if name not in known)
+    choices = ", ".join(dict.fromkeys(known))
+    raise ValueError(f"no method is called {unknown!r}: choose from {choices}")
 
 
 def _train(setups: Sequence[Setup], settings: ContestSettings, folder: Path) -> Priors:

@@ -43,7 +43,7 @@ from metabo.surrogates.mixture_prior_gp import MixturePriorGP
 
 _NUM_DRAWS = 128
 _LIKELY = 1e-4  # components with less of the posterior change no decision, and cost time
-_FLOOR = 1e-30  # of the expected improvement by draws, as a share of the standard deviation
+_FLOOR = 1e-30  # of the improvement in an objective, as a share of the standard deviation
 _HOPE = 2.4  # deviations: a gain that is rarer counts for nothing, as if by so many draws
 _PROBES = (0.0, 1.0, -3.0, 3.0)  # responses, in model units, that tell the line of an objective
 _AFFINE = 1e-6  # of the largest value: how near to a line they have to be
@@ -123,8 +123,11 @@ class LogIncumbentImprovement(AcquisitionFunction):
         """`expected`, from what the model predicts there."""
         weights = self.conditioned.log_weights.exp()
         if self.in_closed_form:
+            center, scale = weights @ predicted.means, self.prior.output_scale
+            if self.objective is None:
+                return self.prior.output_offset + scale * center
             shift, slope = self._line(X)
-            return self.prior.output_scale * (shift + slope * (weights @ predicted.means))
+            return scale * (shift + slope * center)
         deviations = predicted.variances.sqrt().unsqueeze(-1)
         values = predicted.means.unsqueeze(-1) + deviations * self.draws[:, 0]
         return weights @ self._value(values, X).mean(-1)
@@ -159,26 +162,34 @@ class LogIncumbentImprovement(AcquisitionFunction):
 
     def _difference(self, X: Tensor, compared: Comparison) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation, `C x q`, of what is gained over the incumbent."""
-        incumbent = compared.reference
-        means, variances, shared = compared.means, compared.variances, compared.shared
-        here, there = incumbent.means, incumbent.variances + self._particular
         if self._is_affine:
-            shift, slope = self._line(X)
-            own_shift, own_slope = self._line(self.incumbent.to(X).unsqueeze(0))
-            means, here = slope * means + (shift - own_shift), own_slope * here
-            variances = slope.square() * variances
-            there, shared = own_slope.square() * incumbent.variances, own_slope * slope * shared
-        variance = (variances + there).sub(shared, alpha=2)
-        return means - here, variance.clamp_min(self._floor).sqrt()
+            compared = self._valued(X, compared)
+        incumbent = compared.reference
+        gain = compared.means - incumbent.means
+        variance = compared.variances + (incumbent.variances + self._particular)
+        variance = variance.sub(compared.shared, alpha=2)
+        return gain, variance.clamp_min(self._floor).sqrt()
+
+    def _valued(self, X: Tensor, compared: Comparison) -> Comparison:
+        """The same of an affine objective's values, all less its shift at the incumbent."""
+        shift, slope = self._line(X)
+        own_shift, own_slope = self._line(self.incumbent.to(X).unsqueeze(0))
+        incumbent = compared.reference
+        return Comparison(
+            means=slope * compared.means + (shift - own_shift),
+            variances=slope.square() * compared.variances,
+            shared=own_slope * slope * compared.shared,
+            reference=Marginals(
+                own_slope * incumbent.means, own_slope.square() * incumbent.variances
+            ),
+        )
 
     def _line(self, X: Tensor) -> tuple[Tensor, Tensor]:
-        """Shift and slope, `b` or 0-d, of the objective against the response in model units.
+        """Shift and slope, `b`, of an affine objective against the response in model units.
 
         Both are over the scale of the output, so that the response itself has a slope of one.
         """
-        offset, scale, X = self.prior.output_offset, self.prior.output_scale, X.double()
-        if self.objective is None:
-            return X.new_tensor(offset / scale), X.new_ones(())
+        scale, X = self.prior.output_scale, X.double()
         values = self._value(X.new_tensor(_PROBES).expand(1, len(X), -1), X)[0]
         shift, slope = values[:, 0], values[:, 1] - values[:, 0]
         expected = shift[:, None] + slope[:, None] * X.new_tensor(_PROBES)

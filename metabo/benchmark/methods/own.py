@@ -20,16 +20,12 @@ from metabo.surrogates import MixturePosterior, MixturePriorGP, ReptileKernelGP,
 from metabo.surrogates.warped_posterior import warped_moments
 
 Surrogate = type[ReptileMeanGP] | type[ReptileKernelGP]
-OWN_METHODS = ("ReptileMeanGP", "ReptileKernelGP", "metabo")
+_PLAIN: tuple[Surrogate, ...] = (ReptileMeanGP, ReptileKernelGP)
 
 
 def own_methods(prior: Prior) -> list[Searcher]:
     """The two plain surrogates and the mixture, all on one Prior; `OWN_METHODS` are their names."""
-    return [
-        PlainSurrogate(ReptileMeanGP, prior),
-        PlainSurrogate(ReptileKernelGP, prior),
-        Metabo(prior),
-    ]
+    return [*(PlainSurrogate(surrogate, prior) for surrogate in _PLAIN), Metabo(prior)]
 
 
 @dataclass(frozen=True)
@@ -50,6 +46,9 @@ class Metabo:
         return Optimizer(
             self.prior, seed=seed, candidates=problem.candidates, objective=problem.objective
         )
+
+
+OWN_METHODS = (*(surrogate.__name__ for surrogate in _PLAIN), Metabo.name)
 
 
 @dataclass(frozen=True)
