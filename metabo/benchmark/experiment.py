@@ -57,22 +57,26 @@ Setups = Callable[[Size, int, Path], Sequence[Setup]]
 def left_out(name: str, table: Callable[..., TableFamily]) -> Setups:
     """What to run for a table: each of its tasks left out in turn, for all seeds.
 
+    Fewer candidates than there are, are drawn anew for each seed, the same for all tasks of it.
+
     Args:
         name: What it is called in tables.
         table: Gives it: called as `table(num_settings, seed=seed)`, and picklable.
     """
 
     def setups(size: Size, seed: int, work: Path) -> list[Setup]:
-        load = partial(table, size.candidates, seed=seed)
-        return [
-            Setup(
-                {"table": name, "left_out": task, "candidates": size.candidates, "draw": seed},
-                partial(left_out_case, name, load, [task], evaluations=size.evaluations),
-                seed + i,
-            )
-            for i in range(size.seeds)
-            for task in load().names[: size.tasks]
-        ]
+        found = []
+        for i in range(seed, seed + size.seeds):
+            load = partial(table, size.candidates, seed=i)
+            found += [
+                Setup(
+                    {"table": name, "left_out": task, "candidates": size.candidates, "draw": i},
+                    partial(left_out_case, name, load, [task], evaluations=size.evaluations),
+                    i,
+                )
+                for task in load().names[: size.tasks]
+            ]
+        return found
 
     return setups
 
