@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from metabo.known_points import KnownPoints
 from metabo.mixture import Mixture, ParameterMap, concatenate
 from metabo.network import MLP
 from metabo.prior_file import PriorFileError, checksum, read, write
@@ -76,6 +77,7 @@ class Prior:
         plain: Kernels for `ReptileMeanGP` and `ReptileKernelGP`.
         parameters: From heads to the parameters of a family in closed form.
         warp: What is done to Y before anything else, if anything.
+        known: The effects of single points, which are the first feature then.
     """
 
     network: MLP
@@ -88,6 +90,7 @@ class Prior:
     plain: PlainKernels | None = None
     parameters: ParameterMap | None = None
     warp: Warp | None = None
+    known: KnownPoints | None = None
 
     def __post_init__(self) -> None:
         network = copy.deepcopy(self.network).to(torch.float64).requires_grad_(False).eval()
@@ -109,7 +112,12 @@ class Prior:
     def encode(self, X: Tensor) -> tuple[Tensor, Tensor]:
         """Features `... x n x p` and encoded inputs `... x n x e` of `... x n x d` user's units."""
         inputs = self.space.encode(X)
-        return self.network.features(inputs), inputs
+        return all_features(self.network, self.known, inputs), inputs
+
+    @property
+    def num_features(self) -> int:
+        """p: of the network, and one more if there are effects of single points."""
+        return self.network.num_features + (self.known is not None)
 
     def to_model(self, Y: Tensor) -> Tensor:
         """Outputs in the user's units, of any shape, in model units."""
@@ -131,13 +139,20 @@ class Prior:
         network = copy.deepcopy(self.network).to(device)
         parameters = None if self.parameters is None else self.parameters.to(device)
         return replace(
-            self, network=network, mixture=self.mixture.to(device), parameters=parameters
+            self,
+            network=network,
+            mixture=self.mixture.to(device),
+            parameters=parameters,
+            known=self.known and self.known.to(device),
         )
 
     @cached_property
-    def network_digest(self) -> str:
-        """A fingerprint of the network: of Priors with the same one, the features are the same."""
-        numbers = torch.cat([layer.flatten() for layer in self.network.layers]).cpu().numpy()
+    def features_digest(self) -> str:
+        """A fingerprint of the features: of Priors with the same one, they are the same."""
+        parts = [*self.network.layers]
+        if self.known is not None:
+            parts += [self.known.inputs, self.known.effects]
+        numbers = torch.cat([part.flatten() for part in parts]).cpu().numpy()
         return hashlib.sha256(numbers.tobytes()).hexdigest()
 
     @cached_property
@@ -210,6 +225,8 @@ class Prior:
         }
         tensors = {f"mixture.{name}": value for name, value in self.mixture.tensors().items()}
         tensors |= {f"network.{i}": layer.data for i, layer in enumerate(self.network.layers)}
+        if self.known is not None:
+            tensors |= {"known.inputs": self.known.inputs, "known.effects": self.known.effects}
         if self.parameters is not None:
             found = self.parameters.tensors()
             tensors |= {f"parameters.{name}": value for name, value in found.items()}
@@ -255,10 +272,12 @@ class Prior:
             if header["format_version"] < version:
                 parts[name] = torch.zeros_like(parts["means"])
         mixture = Mixture(**parts)
-        _check_shapes(mixture, network)
+        known = _known_points(tensors, network.num_inputs)
+        _check_shapes(mixture, network.num_features + (known is not None), network.num_inputs)
         return cls(
             network=network,
             mixture=mixture,
+            known=known,
             space=InputSpace.from_json(header["space"]),
             output_offset=float(header["output_offset"]),
             output_scale=float(header["output_scale"]),
@@ -268,6 +287,14 @@ class Prior:
             parameters=_parameters(header.get("parameters"), tensors, mixture),
             warp=Warp(**header["warp"]) if header.get("warp") else None,
         )
+
+
+def all_features(network: MLP, known: KnownPoints | None, inputs: Tensor) -> Tensor:
+    """The features, `... x n x p`, of encoded inputs: those of the network, after the effects."""
+    features = network.features(inputs)
+    if known is None:
+        return features
+    return torch.cat([known(inputs).unsqueeze(-1), features], -1)
 
 
 def _part(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -297,8 +324,18 @@ def _plain_from_json(data: dict[str, Any] | None) -> PlainKernels | None:
     return PlainKernels(**{name: PooledKernel.from_json(value) for name, value in data.items()})
 
 
-def _check_shapes(mixture: Mixture, network: MLP) -> None:
-    count, width, inputs = mixture.num_components, network.num_features, network.num_inputs
+def _known_points(tensors: dict[str, Tensor], num_inputs: int) -> KnownPoints | None:
+    parts = _part("known.", tensors)
+    if not parts:
+        return None
+    known = KnownPoints(**parts)
+    if known.inputs.shape != (len(known.effects), num_inputs) or not len(known.effects):
+        raise ValueError(f"known.inputs has shape {tuple(known.inputs.shape)}")
+    return known
+
+
+def _check_shapes(mixture: Mixture, width: int, inputs: int) -> None:
+    count = mixture.num_components
     expected: dict[str, tuple[int, ...]] = dict.fromkeys(
         ("outputscales", "noises", "is_broad"), (count,)
     )

@@ -18,7 +18,7 @@ from torch import Tensor
 from metabo.atomic import replacing
 
 FORMAT = "metabo-prior"
-FORMAT_VERSION = 4  # 1 knew no warp, 2 no amplitude of the remainder, 3 no trend
+FORMAT_VERSION = 5  # 1 knew no warp, 2 no amplitude of the remainder, 3 no trend, 4 no effects
 
 
 class PriorFileError(ValueError):

@@ -158,7 +158,7 @@ class TestFile:
         expected = predictions(replace(prior, mixture=flat))
         assert torch.equal(predictions(Prior.load(path)), expected)
 
-    @pytest.mark.parametrize("version", [5, 99, "1", None])
+    @pytest.mark.parametrize("version", [6, 99, "1", None])
     def test_newer_format(self, prior: Prior, tmp_path: Path, version: object) -> None:
         path = tmp_path / "prior"
         prior.save(path)

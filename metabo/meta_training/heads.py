@@ -86,8 +86,16 @@ class Fold:
         return without_levels(self.held_out) if self.levels else self.held_out
 
 
-def assemble(head: HeadPrior, remainder: Remainder, fold: Fold) -> Mixture:
-    """The components of the family and the broad ones; the fold's tasks give levels and trust."""
+def assemble(
+    head: HeadPrior,
+    remainder: Remainder,
+    fold: Fold,
+    effects: tuple[float, float] | None = None,
+) -> Mixture:
+    """The components of the family and the broad ones; the fold's tasks give levels and trust.
+
+    If points have effects, mean and standard deviation of a task's slope against them are given.
+    """
     count, tasks, trend = len(head.log_weights), fold.train, remainder.trend
     assert trend is not None
     family = Mixture(
@@ -101,11 +109,14 @@ def assemble(head: HeadPrior, remainder: Remainder, fold: Fold) -> Mixture:
         noises=remainder.noise.expand(count),
         is_broad=torch.zeros(count, dtype=torch.bool, device=head.means.device),
     )
+    if effects is not None:
+        family = family.with_feature(*effects)
     noise = remainder.noise
     if fold.levels:
         scales = Levels.of(tasks)
         family, noise = scales.apply(family), noise * scales.scales.median().square()
-    broad = broad_components(head.means.shape[-1], tasks.X.shape[-1], float(noise)).to(noise.device)
+    broad = broad_components(family.means.shape[-1], tasks.X.shape[-1], float(noise))
+    broad = broad.to(noise.device)
     # After T tasks of the family, the next one is not of it with probability 1 / (T + 2) (Laplace).
     share = max(1 / (len(tasks) + 2), 0.01)
     return concatenate([(1 - share, family), (share, broad)])

@@ -114,6 +114,7 @@ def meta_train(
     return Prior(
         network=best.network.to("cpu"),
         mixture=best.mixture.to("cpu"),
+        known=best.known and best.known.to("cpu"),
         space=family.space,
         output_offset=best.units.offset,
         output_scale=best.units.scale,

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from metabo.cores import on_cores
+from metabo.known_points import KnownPoints
+from metabo.meta_training.effects import fit_effects
 from metabo.meta_training.features import (
     FEW,
     Features,
@@ -55,6 +57,7 @@ class Fit:
     levels: bool
     network: MLP
     mixture: Mixture
+    known: KnownPoints | None
     remainder: Remainder
     trend: Tensor
     evidence: float
@@ -89,11 +92,14 @@ class Way:
         final = self._everything(folds)
         if len(folds) > 1 or len(self.tasks) < _PLENTY:
             last = dict(candidates(final, found, (size,), heads, self.seed))
+        effects = fit_effects(folds, final)
+        slope = None if effects is None else (effects.mean, effects.sd)
         return Fit(
             units=self.units,
             levels=self.levels,
             network=final.features.network,
-            mixture=assemble(last[size], remainder, final),
+            mixture=assemble(last[size], remainder, final, slope),
+            known=None if effects is None else effects.points,
             remainder=remainder,
             trend=final.trend,
             evidence=float(late[size].mean()),
@@ -108,6 +114,7 @@ class Way:
                 "remainder_lengthscales": remainder.lengthscales.tolist(),
                 "trend_slope": float(remainder.trend.slope),
                 "trend_lengthscale": float(remainder.trend.lengthscale),
+                "effects": None if effects is None else effects.summary(),
             },
         )
 

@@ -20,7 +20,7 @@ that are one another's monotone transforms differ by a function of it alone.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import torch
@@ -118,6 +118,24 @@ class Mixture:
         # Without a batch of b, this is one product of two matrices.
         right = b[0] if b[0].dim() == 2 else b[0].unsqueeze(-3)
         return torch.addcmul(pulled @ right.mT, remainder, self._amplitude(b[0]).unsqueeze(-2))
+
+    def with_feature(self, mean: float, sd: float) -> Mixture:
+        """With one more feature, which comes first and does nothing to the remainder.
+
+        Args:
+            mean: Of its weight, in all components.
+            sd: Of its weight, which is independent of the others.
+        """
+        pad = torch.nn.functional.pad
+        roots = pad(self.roots, (0, 1, 1, 0))
+        roots[:, 0, -1] = sd
+        return replace(
+            self,
+            means=pad(self.means, (1, 0), value=mean),
+            roots=roots,
+            amplitudes=pad(self.amplitudes, (1, 0)),
+            trends=pad(self.trends, (1, 0)),
+        )
 
     def select(self, index: Tensor) -> Mixture:
         """The components at `index` (long or bool), their weights not renormalised."""

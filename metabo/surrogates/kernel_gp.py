@@ -26,7 +26,8 @@ class ReptileKernelGP(PlainGP):
         adapt: bool = False,
     ) -> None:
         kernel = prior.plain_kernels.on_features
-        columns = range(prior.network.num_features - 1)  # the last one is constant
+        width = prior.num_features
+        columns = range(width - prior.network.num_features, width - 1)  # the last one is constant
         super().__init__(
             train_X, train_Y, prior, train_Yvar, kernel=kernel, columns=columns, adapt=adapt
         )

@@ -23,7 +23,7 @@ class ReptileMeanGP(PlainGP):
         *,
         adapt: bool = False,
     ) -> None:
-        width, kernel = prior.network.num_features, prior.plain_kernels.on_inputs
+        width, kernel = prior.num_features, prior.plain_kernels.on_inputs
         columns = range(width, width + prior.network.num_inputs)
         super().__init__(
             train_X, train_Y, prior, train_Yvar, kernel=kernel, columns=columns, adapt=adapt

@@ -167,11 +167,11 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
 
     def get_extra_state(self) -> str:
         """Which Prior it is, for `state_dict`."""
-        return self.prior.network_digest
+        return self.prior.features_digest
 
     def set_extra_state(self, state: str) -> None:
         """Refuse the state of a model with another Prior, which would not fit these weights."""
-        if state != self.prior.network_digest:
+        if state != self.prior.features_digest:
             raise ValueError(
                 "this state_dict is of a model with another Prior: build the model with that Prior"
             )

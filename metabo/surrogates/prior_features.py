@@ -13,7 +13,7 @@ from gpytorch.kernels import MaternKernel
 from gpytorch.means import Mean
 from torch import Tensor, nn
 
-from metabo.prior import Prior
+from metabo.prior import Prior, all_features
 
 
 class PriorFeatures(nn.Module):
@@ -30,13 +30,13 @@ class PriorFeatures(nn.Module):
     def __init__(self, prior: Prior, *, adapt: bool = False) -> None:
         super().__init__()
         self.space = prior.space
-        self.network = copy.deepcopy(prior.network)
+        self.network, self.known = copy.deepcopy(prior.network), prior.known
         self.network.layers[:-1].requires_grad_(adapt)  # the last one is the head, not used here
 
     def forward(self, X: Tensor) -> Tensor:
         """At X, `... x d`."""
         inputs = self.space.encode(X)
-        return torch.cat([self.network.features(inputs), inputs], -1)
+        return torch.cat([all_features(self.network, self.known, inputs), inputs], -1)
 
 
 class HeadMean(Mean):
