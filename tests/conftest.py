@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from metabo.known_points import KnownPoints
 from metabo.mixture import Mixture, broad_components, concatenate
 from metabo.network import MLP
 from metabo.prior import Prior
@@ -57,13 +58,18 @@ def _prior(
     offset: float = 3.0,
     scale: float = 2.0,
     seed: int = 0,
+    known: int = 0,
     **settings: Any,
 ) -> Prior:
     space = InputSpace.from_bounds([[-4.0, 0.0], [4.0, 1.0]]) if space is None else space
     mlp = _network(space.encoded_dim, seed=seed)
     mixture = _mixture(num_components, mlp.num_features, space.encoded_dim, seed, amplitude, trend)
+    if known > 0:
+        inputs = space.encode(space.sample(known, seed=seed))
+        settings["known"] = KnownPoints(inputs, torch.linspace(-1, 2, known).double())
+        mixture = mixture.with_feature(0.7, 0.4)
     if broad > 0:
-        other = broad_components(mlp.num_features, space.encoded_dim, 0.01)
+        other = broad_components(mixture.means.shape[-1], space.encoded_dim, 0.01)
         mixture = concatenate([(1 - broad, mixture), (broad, other)])
     return Prior(mlp, mixture, space, offset, scale, **settings)
 
@@ -103,6 +109,12 @@ def observe() -> Callable[..., tuple[Tensor, Tensor]]:
 def prior() -> Prior:
     """Two inputs, four components and twelve broad ones."""
     return _prior(broad=0.1)
+
+
+@pytest.fixture
+def prior_of_points() -> Prior:
+    """Effects of 30 single points, and else as `prior`."""
+    return _prior(broad=0.1, known=30)
 
 
 @pytest.fixture

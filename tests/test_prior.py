@@ -56,9 +56,10 @@ def rewritten(path: Path, change: Callable[[dict[str, Any], dict[str, Tensor]], 
     return path
 
 
-@pytest.fixture(params=["numeric", "mixed"])
-def any_prior(request: pytest.FixtureRequest, prior: Prior, mixed_prior: Prior) -> Prior:
-    return prior if request.param == "numeric" else mixed_prior
+@pytest.fixture(params=["prior", "mixed_prior", "prior_of_points"])
+def any_prior(request: pytest.FixtureRequest) -> Prior:
+    found: Prior = request.getfixturevalue(request.param)
+    return found
 
 
 class TestFile:
@@ -272,6 +273,32 @@ class TestUse:
         assert torch.equal(inputs, mixed_prior.space.encode(X))
         assert features.shape == (2, 3, mixed_prior.network.num_features)
         assert torch.equal(features, mixed_prior.network.features(inputs))
+
+    def test_effects_are_the_first_feature(self, prior_of_points: Prior) -> None:
+        prior, known = prior_of_points, prior_of_points.known
+        assert known is not None
+        X = torch.cat([prior.space.sample(30, seed=0), prior.space.sample(5, seed=1)])
+        features, inputs = prior.encode(X)
+        assert features.shape == (35, prior.num_features)
+        assert prior.num_features == prior.network.num_features + 1
+        assert torch.equal(features[:30, 0], known.effects)
+        assert not features[30:, 0].any()
+        assert torch.equal(features[:, 1:], prior.network.features(inputs))
+
+    def test_a_known_point_is_better_by_its_effect(self, prior_of_points: Prior) -> None:
+        prior, known = prior_of_points, prior_of_points.known
+        assert known is not None
+        without = replace(prior, known=replace(known, effects=torch.zeros(30).double()))
+        X, nothing = prior.space.sample(30, seed=0), torch.zeros(0, 2).double()
+        of_family = (~prior.mixture.is_broad).nonzero().squeeze(-1)
+        gain = [
+            MixturePriorGP(nothing, nothing[:, :1], each.select(of_family)).posterior(X)
+            for each in (prior, without)
+        ]
+        expected = 0.7 * known.effects * prior.output_scale
+        assert torch.allclose((gain[0].mean - gain[1].mean).squeeze(-1), expected)
+        spread = (0.4 * known.effects * prior.output_scale).square()
+        assert torch.allclose((gain[0].variance - gain[1].variance).squeeze(-1), spread)
 
     def test_copy_on_a_device(self, prior: Prior) -> None:
         copied = prior.to("cpu")
