@@ -28,7 +28,7 @@ class ExhaustedError(RuntimeError):
 def search_space(
     acquisition: AcquisitionFunction,
     space: InputSpace,
-    X_evaluated: Tensor,
+    X_start: Tensor,
     *,
     seed: int,
     fixed: Mapping[int, float] | None = None,
@@ -42,7 +42,7 @@ def search_space(
     Args:
         acquisition: The function, in the user's units.
         space: Where to look.
-        X_evaluated: `n x d`, further points to start from.
+        X_start: `n x d`, further points to start from.
         seed: Of the pool.
         fixed: Columns that keep a value.
         X_taken: `m x d`, points that are not wanted again, nor others close by.
@@ -50,13 +50,13 @@ def search_space(
     Raises:
         ExhaustedError: If no other point is left.
     """
-    fixed, taken = fixed or {}, X_evaluated[:0] if X_taken is None else X_taken
+    fixed, taken = fixed or {}, X_start[:0] if X_taken is None else X_taken
 
     def score(points: Tensor) -> Tensor:
         values = score_points(acquisition, points)
         return values.masked_fill(_is_near(space, points, taken), -math.inf)
 
-    pool = _with(fixed, torch.cat([space.sample(_POOL, seed=seed), X_evaluated]))
+    pool = _with(fixed, torch.cat([space.sample(_POOL, seed=seed), X_start]))
     values = score(pool)
     whole = sorted({*space.integer_dims, *space.categorical_dims, *fixed})
     if whole:

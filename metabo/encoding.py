@@ -78,6 +78,26 @@ class Encoding:
         hit = X[..., self.column].round() == self.category
         return torch.cat([Z, (hit.to(Z) - self.share) * self.spread], dim=-1)
 
+    def inverse(self, Z: Tensor) -> Tensor:
+        """The points (`... x d`) that are mapped to network inputs (`... x e`).
+
+        Numbers are rounded to twelve digits: 0.1 comes back as 0.1.
+        """
+        count = len(self.numeric)
+        numbers = Z[..., :count] / torch.where(self.factor > 0, self.factor, 1.0) + self.centre
+        columns = self.column.unique().tolist()
+        X = Z.new_zeros(*Z.shape[:-1], count + len(columns))
+        X[..., self.numeric] = _rounded(exp_where(self.log, numbers))
+        for column in columns:
+            block = Z[..., count:][..., self.column == column]
+            X[..., column] = block.argmax(-1).to(X)
+        return X
+
+
+def _rounded(X: Tensor) -> Tensor:
+    unit = 10.0 ** (11 - X.abs().clamp_min(1e-200).log10().floor())
+    return torch.where(X == 0, 0.0, (X * unit).round() / unit)
+
 
 def log_where(log: Tensor, X: Tensor) -> Tensor:
     """Take the logarithm of some columns.

@@ -114,6 +114,12 @@ class Prior:
         inputs = self.space.encode(X)
         return all_features(self.network, self.known, inputs), inputs
 
+    @cached_property
+    def known_points(self) -> Tensor:
+        """The points, `K x d` in the user's units, that have effects of their own."""
+        inputs = self.mixture.lengthscales[:0] if self.known is None else self.known.inputs
+        return self.space.decode(inputs)
+
     @property
     def num_features(self) -> int:
         """p: of the network, and one more if there are effects of single points."""

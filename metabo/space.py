@@ -226,6 +226,10 @@ class InputSpace:
             self._encodings[key] = self._encoding.to(*key)
         return self._encodings[key](X)
 
+    def decode(self, inputs: Tensor) -> Tensor:
+        """The legal points (`... x d`, user units) that `encode` maps to inputs (`... x e`)."""
+        return self.snap(self._encoding.to(inputs.dtype, inputs.device).inverse(inputs))
+
     def check(self, X: Tensor, name: str = "X") -> None:
         """Refuse points (`... x d`) that are not legal, up to the rounding of floats.
 

@@ -350,6 +350,14 @@ class TestEncode:
         assert Z.dtype == dtype
         assert torch.equal(Z, space.encode(space.to_tensor(ROW)[0].to(dtype)).expand_as(Z))
 
+    def test_decoding_gives_points_back(self) -> None:
+        space = mixed()
+        X = torch.cat([space.to_tensor(ROW), space.sample(200, seed=0)])
+        found = space.decode(space.encode(X))
+        assert torch.equal(found[0], X[0])  # digit by digit, where there are few
+        torch.testing.assert_close(found, X, rtol=1e-11, atol=1e-12)
+        assert torch.equal(space.decode(space.encode(X[:0])), X[:0])
+
     def test_gradient(self) -> None:
         space = mixed()
         X = space.to_tensor(ROW).requires_grad_()

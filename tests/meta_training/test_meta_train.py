@@ -19,9 +19,10 @@ from metabo.meta_training.heads import HeadSettings
 from metabo.meta_training.meta_train import MetaTrainSettings, meta_train
 from metabo.meta_training.refine import RefineSettings
 from metabo.meta_training.reptile import ReptileSettings
+from metabo.optimizer import Optimizer
 from metabo.prior import Prior
 from metabo.space import InputSpace
-from metabo.surrogates import MixturePriorGP
+from metabo.surrogates import MixturePriorGP, ReptileKernelGP, ReptileMeanGP
 from metabo.tasks import LogisticFamily, TableFamily
 from metabo.tasks.task import Task, TaskFamily
 
@@ -206,3 +207,35 @@ def test_few_shot_predictions_beat_a_vanilla_gp() -> None:
     mean = {name: torch.stack(values).mean().item() for name, values in errors.items()}
     assert mean["metabo"] < 0.35 * mean["vanilla"]
     assert 0.75 < torch.stack(inside).mean().item() <= 1.0
+
+
+def test_effects_of_single_points_are_learned_and_used() -> None:
+    """The same settings in all tasks, one of which is better than its neighbours each time."""
+    generator = torch.Generator().manual_seed(0)
+    space = InputSpace.from_bounds((0.0, 1.0))
+    x = torch.linspace(0, 1, 150).double()[:, None].round(decimals=6)
+    effects = 0.3 * torch.randn(150, 1, generator=generator).double()
+    tasks = [
+        Task(
+            str(t), space, x, 2 * x + t + effects + 0.05 * torch.randn(150, 1, generator=generator)
+        )
+        for t in range(6)
+    ]
+    settings = replace(MetaTrainSettings.smoke(), table_points_per_task=150)
+    prior = train(TableFamily(tasks, space), settings)
+    assert prior.known is not None
+    assert prior.provenance["chosen"]["effects"]["mean"] > 0.7
+    assert prior.known_points.sort(0).values.tolist() == x[135:].tolist()
+    best = 135 + int(effects[135:].argmax())
+    assert Optimizer(prior, candidates=x).ask() == {"x": float(x[best])}
+    assert Optimizer(prior).ask() == {"x": float(x[best])}
+    for surrogate in (ReptileMeanGP, ReptileKernelGP):
+        model = surrogate(x[:3], tasks[0].Y[:3], prior)
+        assert int(model.posterior(x).mean.argmax()) == best
+
+
+def test_tasks_with_points_of_their_own_have_no_effects() -> None:
+    prior = train(table(20))
+    assert prior.known is None
+    assert prior.provenance["chosen"]["effects"] is None
+    assert len(prior.known_points) == 0
