@@ -1,10 +1,10 @@
 r"""The effects of single points, where earlier tasks were measured at the same ones.
 
-The mean shape of all tasks at a point, less the family's mean function there, is the point's effect
-:math:`e`. How much of it a new task will show is seen on left-out tasks: the slope of their outputs
-against the effects that the others tell, each with its standard error. The slopes are pooled as in
-a random-effects meta-analysis [DerSimonian1986]_: a new task's is Gaussian, with the mean and the
-spread that slopes have from task to task.
+The mean shape of all tasks at a point, less the line of best fit on the family's mean function, is
+the point's effect. How much of it a new task will show is seen on left-out tasks: the slope of
+their outputs against the effects that the others tell, each with its standard error. The slopes are
+pooled as in a random-effects meta-analysis [DerSimonian1986]_: a new task's is Gaussian, with the
+mean and the spread that slopes have from task to task.
 
 Only the points that are best by the mean function have effects. It is there that a search chooses
 among points that look the same; and of bad points outputs vary so much more that they would decide.
@@ -68,19 +68,27 @@ def _effects(fold: Fold) -> KnownPoints | None:
     """Of the best points at which at least half of the training tasks were measured."""
     tasks = fold.shapes
     inputs, outputs = tasks.X[tasks.mask], tasks.Y[tasks.mask]
-    keys = point_keys(inputs).round(decimals=_DIGITS)
-    _, point, counts = keys.unique(return_inverse=True, return_counts=True)
-    shared = counts >= max(len(tasks) / 2, 1)
+    keys, place = point_keys(inputs).round(decimals=_DIGITS).unique(return_inverse=True)
+    task = tasks.mask.nonzero()[:, 0]
+    # A task may have measured a point several times, but has one shape there.
+    pair, own = (task * len(keys) + place).unique(return_inverse=True)
+    shape, point = _means(outputs, own, len(pair)), pair % len(keys)
+    shared = point.bincount(minlength=len(keys)) >= max(len(tasks) / 2, 1)
     if int(_BEST * shared.sum()) < _FEWEST:
         return None
-    mean = outputs.new_zeros(len(counts)).index_add(0, point, outputs) / counts
-    # Any row of a point will do: the last one that is written stays.
-    row = torch.zeros_like(counts).scatter(0, point, torch.arange(len(point)).to(point))
-    inputs = inputs[row[shared]]
+    mean = _means(shape, point, len(keys))[shared]
+    inputs = _means(inputs, place, len(keys))[shared]
     trend = _trend(fold, inputs)
-    effects = mean[shared] - _line(trend, mean[shared])
+    effects = mean - _line(trend, mean)
     best = trend >= trend.quantile(1 - _BEST)
     return KnownPoints(inputs[best], effects[best])
+
+
+def _means(values: Tensor, group: Tensor, count: int) -> Tensor:
+    """The mean of the values, `M` or `M x e`, of each group."""
+    sums = values.new_zeros(count, *values.shape[1:]).index_add(0, group, values)
+    sizes = group.bincount(minlength=count).to(values)
+    return sums / sizes.reshape(-1, *[1] * (values.dim() - 1))
 
 
 def _slopes(fold: Fold) -> Iterator[tuple[float, float]]:

@@ -89,6 +89,20 @@ def test_points_of_half_of_the_tasks_are_known() -> None:
     assert 55 < len(found.points.effects) < 65
 
 
+def test_a_task_counts_once_however_often_it_was_measured() -> None:
+    tasks, _ = tasks_on_a_grid(0.3)
+    once = fit_effects(*folds(tasks))
+    X, Y, number = tasks.X.repeat(1, 3, 1), tasks.Y.repeat(1, 3), len(tasks)
+    counts = torch.tensor([3 * POINTS] + [POINTS] * (number - 1))
+    mask = torch.arange(3 * POINTS) < counts[:, None]
+    repeated = fit_effects(*folds(TaskBatch(X * mask.unsqueeze(-1), Y * mask, counts)))
+    assert once is not None
+    assert repeated is not None
+    best = tasks.X[0, POINTS - 40 :]
+    torch.testing.assert_close(repeated.points(best), once.points(best), atol=0.02, rtol=0)
+    assert repeated.mean == pytest.approx(once.mean, abs=0.02)
+
+
 def test_few_points_are_not_enough() -> None:
     tasks, _ = tasks_on_a_grid(0.3)
     few = TaskBatch(tasks.X[:, ::5], tasks.Y[:, ::5], torch.full((6,), 80))
