@@ -128,9 +128,8 @@ def _polish(
 ) -> Tensor:
     """Improve the continuous inputs of points `s x d` that agree in the others."""
     unit = space.to_unit(starts)
-    with warnings.catch_warnings():
-        # A line search that ends early leaves a point no worse than its start, which is kept too.
-        warnings.simplefilter("ignore", OptimizationWarning)
+    # BoTorch shows its warnings whatever the filters are.
+    with warnings.catch_warnings(record=True) as caught:
         best, _ = gen_candidates_scipy(
             initial_conditions=unit.unsqueeze(-2),
             acquisition_function=_InUnitCube(acquisition, space),
@@ -139,4 +138,8 @@ def _polish(
             fixed_features={i: float(unit[0, i]) for i in whole},
             options={"maxiter": 50},
         )
+    for each in caught:
+        # A line search that ends early leaves a point no worse than its start, which is kept too.
+        if not issubclass(each.category, OptimizationWarning):
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
     return space.from_unit(best.detach()).squeeze(-2)
