@@ -23,6 +23,7 @@ from metabo.mixture.components import Mixture
 from metabo.mixture.remainder import HeadTasks, Remainder, log_likelihood
 
 _UNIT = math.sqrt(12)  # the width of an encoded input, whose variance is one
+_ENOUGH = 500  # observations for hyperparameters: time grows with the cube of the number
 _JITTER = 1e-6  # of the variance, where the noise is known and may be nothing
 
 
@@ -64,6 +65,8 @@ def broad_components(
 def fit_broad(features: Tensor, inputs: Tensor, targets: Tensor, noise: Tensor | None) -> Mixture:
     """One broad component with the hyperparameters that are most probable for one task.
 
+    Of more than 500 observations, they are from 500 random ones.
+
     Args:
         features: `n x p`; the last one is constant.
         inputs: `n x e`, encoded.
@@ -72,6 +75,10 @@ def fit_broad(features: Tensor, inputs: Tensor, targets: Tensor, noise: Tensor |
     """
     size = inputs.shape[-1]
     known = torch.full_like(targets, torch.nan) if noise is None else noise
+    if len(targets) > _ENOUGH:
+        generator = torch.Generator().manual_seed(0)
+        rows = torch.randperm(len(targets), generator=generator)[:_ENOUGH].to(targets.device)
+        features, inputs, targets, known = (v[rows] for v in (features, inputs, targets, known))
     level, spread = targets.mean(), targets.var(correction=0).clamp_min(1e-24)
     mean, root = features.new_zeros(features.shape[-1]), features.new_zeros(features.shape[-1], 1)
     mean[-1], root[-1] = level, spread.sqrt()

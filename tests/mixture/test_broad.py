@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 import torch
 from torch import Tensor
@@ -56,6 +58,15 @@ class TestFitBroad:
         smooth = fit_broad(features, inputs, noisy, known)
         rough = fit_broad(features, inputs, noisy, torch.full_like(known, 1e-8))
         assert smooth.lengthscales[0, 0] > rough.lengthscales[0, 0]
+
+    def test_a_part_of_very_many_observations_is_enough(self) -> None:
+        features, inputs, targets = wave(4000)
+        noise = 0.3 * torch.randn(4000, generator=torch.Generator().manual_seed(1))
+        started = time.process_time()
+        fitted = fit_broad(features, inputs, targets + noise, None)
+        assert time.process_time() - started < 30  # of all, it would be minutes
+        assert fitted.noises.item() == pytest.approx(0.09, rel=0.2)
+        assert fitted.lengthscales[0, 1] > 3 * fitted.lengthscales[0, 0]
 
     @pytest.mark.parametrize("value", [0.0, 5.0])
     def test_constant_targets(self, value: float) -> None:
