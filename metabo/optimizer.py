@@ -6,6 +6,7 @@ import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, Self, overload
 
 import pandas as pd
@@ -17,6 +18,7 @@ from metabo.acquisition_search import ExhaustedError, search_space
 from metabo.candidates import Candidates
 from metabo.column import LARGEST
 from metabo.constraint import Constraint, LogFeasibleImprovement
+from metabo.cores import one_thread
 from metabo.objective import Objective, OfNegative, negative, response
 from metabo.prior import Prior
 from metabo.session import Session
@@ -25,6 +27,7 @@ from metabo.surrogates.incumbent_improvement import LogIncumbentImprovement
 from metabo.surrogates.kriging_believer import believe
 from metabo.surrogates.mixture_prior_gp import MixturePriorGP
 
+_MANY = 500  # observations: the products of more are worth several threads
 _COLLAPSED = 0.1  # with less of the posterior on the Prior, the broad part is fitted to the task
 
 
@@ -128,11 +131,19 @@ class Optimizer:
         Where they speak against the Prior, its broad part is fitted to them; a
         `PriorCollapsedWarning` says so, once.
         """
-        model = MixturePriorGP(*self._observations(), self.prior)
-        if len(self) < 2 or float(model.prior_weight) > _COLLAPSED:
-            return model
-        self._warn(float(model.prior_weight))
-        return model.with_fitted_broad()
+        with self._threads():
+            model = MixturePriorGP(*self._observations(), self.prior)
+            if len(self) < 2 or float(model.prior_weight) > _COLLAPSED:
+                return model
+            self._warn(float(model.prior_weight))
+            return model.with_fitted_broad()
+
+    def _threads(self) -> AbstractContextManager[None]:
+        """One thread, unless products are large.
+
+        Beside work that keeps all cores busy, threads of small products wait for each other.
+        """
+        return one_thread() if len(self) < _MANY else nullcontext()
 
     def _warn(self, prior_weight: float) -> None:
         if not self._warned:
@@ -183,11 +194,13 @@ class Optimizer:
         """
         if q is not None and q < 1:
             raise ValueError(f"q is {q}; ask for at least one point")
-        session, model, columns = self._session, self.model, self._columns(fixed or {})
+        session, columns = self._session, self._columns(fixed or {})
         pending = session.pending
-        for _ in range(q or 1):
-            point = self._propose(model, pending, columns)
-            pending = torch.cat([pending, point[None]])
+        with self._threads():
+            model = self.model
+            for _ in range(q or 1):
+                point = self._propose(model, pending, columns)
+                pending = torch.cat([pending, point[None]])
         asked = self.prior.space.to_dicts(pending[len(session.pending) :])
         if q is not None or session.journal is not None:
             session.record("asked", *asked)

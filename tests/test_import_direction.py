@@ -24,7 +24,16 @@ LAYERS = [
     {"prior"},
     {"mixture", "network", "tasks", "session", "acquisition_search", "space_file"},
     {"space"},
-    {"column", "encoding", "prior_file", "objective", "journal", "table_file", "warp"},
+    {
+        "column",
+        "encoding",
+        "known_points",
+        "prior_file",
+        "objective",
+        "journal",
+        "table_file",
+        "warp",
+    },
     {"adam", "atomic", "cores", "lazy"},
 ]
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
