@@ -232,6 +232,24 @@ def test_an_objective_is_never_minimised(prior: Prior) -> None:
         Optimizer(prior, objective=lambda Y, X: Y.squeeze(-1), minimize=True)
 
 
+def test_a_suggestion_takes_one_thread_and_gives_the_others_back(prior: Prior) -> None:
+    """Beside work on all cores, the threads of small products would wait for each other."""
+    seen = []
+
+    def objective(y: Tensor, x: Tensor) -> Tensor:
+        seen.append(torch.get_num_threads())
+        return y.squeeze(-1)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        Optimizer(prior, candidates=prior.space.sample(20, seed=0), objective=objective).ask()
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert set(seen) == {1}
+
+
 def test_earlier_observations_move_the_next_point(prior: Prior, observe: Observe) -> None:
     X, Y = observe(prior, 6)
     optimizer = Optimizer(prior, seed=0)
