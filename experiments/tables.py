@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated
 
@@ -45,9 +45,15 @@ def demo_regret(results: Path) -> str:
     return markdown(summarise(rows, "regret"), (1, 2, 3, 5, 10, 15))
 
 
+@cache
+def contest_rows(folder: Path) -> pd.DataFrame:
+    """The rows of all methods; several tables are made of them."""
+    return read_results(folder).rows
+
+
 def contest(name: str, results: Path) -> str:
     """Regrets and mean ranks of all methods, the paired comparisons, and seconds."""
-    rows = read_results(results / name).rows
+    rows = contest_rows(results / name)
     found = scores.curves(rows)
     counts = scores.shown_counts(found)
     lines = [
@@ -70,7 +76,7 @@ def mean_ranks(name: str, results: Path) -> str:
 
     Those that do not take part in every problem are left out.
     """
-    rows = read_results(results / name).rows
+    rows = contest_rows(results / name)
     problems = rows.groupby("method")["problem"].nunique()
     rows = rows[rows["method"].map(problems) == rows["problem"].nunique()]
     found, seconds = scores.curves(rows), scores.seconds(rows)
