@@ -120,6 +120,18 @@ def wrong_prior(results: Path) -> str:
     return markdown(summarise(rows, "regret"), (3, 5, 10, 20, 30))
 
 
+def point_effects(results: Path) -> str:
+    """Regrets with and without the effects of single points, and what they differ by."""
+    rows = pd.read_csv(results / "point_effects" / "rows.csv")
+    counts = (1, 2, 3, 5, 10, 25)
+    regrets = rows.set_index(["method", "n", "problem", "task", "seed"])["regret"].sort_index()
+    lines = [markdown(summarise(rows, "regret"), counts), ""]
+    for n in counts:
+        gain = paired_difference(regrets["metabo, without effects", n], regrets["metabo", n])
+        lines.append(f"- Regret without the effects minus that with them, after {n}: {gain}.")
+    return "\n".join(lines)
+
+
 def reptile_experiment(task: str, results: Path) -> str:
     """Cross-validated errors, paired comparisons with Reptile, and what training took."""
     folder = results / f"reptile_experiment_{task}"
@@ -207,6 +219,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "fewshot_logistic": partial(few_shot, "fewshot_logistic"),
     "fewshot_normal": partial(few_shot, "fewshot_normal"),
     "few_tasks": partial(few_shot, "few_tasks"),
+    "point_effects": point_effects,
     "wrong_prior": wrong_prior,
     "reptile_experiment_logistic": partial(reptile_experiment, "logistic"),
     "reptile_experiment_normal": partial(reptile_experiment, "normal"),

@@ -84,7 +84,7 @@ def run_contest(
         ValueError: No method has a name that is wanted.
     """
     _check_names(setups, settings.methods)
-    priors = _train(setups, settings, folder / "priors")
+    priors = train_priors(setups, settings, folder / "priors")
     cells = [cell for setup in setups for cell in _cells(setup, priors[setup.name], settings)]
     return run_cells(cells, folder / "cells", label="optimising", jobs=settings.jobs, retry=retry)
 
@@ -102,7 +102,7 @@ def _check_names(setups: Sequence[Setup], wanted: Sequence[str] | None) -> None:
     raise ValueError(f"no method is called {unknown!r}: choose from {choices}")
 
 
-def _train(setups: Sequence[Setup], settings: ContestSettings, folder: Path) -> Priors:
+def train_priors(setups: Sequence[Setup], settings: ContestSettings, folder: Path) -> Priors:
     """A Prior for each setup, from the folder or trained now and put there, if one is needed."""
     if settings.methods is not None and not set(settings.methods) & set(OWN_METHODS):
         return {setup.name: _UNUSED for setup in setups}

@@ -18,6 +18,7 @@ METHODS = {
     },
     "few_tasks": {"vanilla GP", "exact Bayes", "metabo, N = 4"},
     "wrong_prior": {"random", "vanilla GP", "metabo"},
+    "point_effects": {"metabo", "metabo, without effects"},
     "ablation": {
         *("vanilla GP", "exact Bayes", "K = 1", "random features", "Reptile's features"),
         *("refined random features", "whole", "no remainder", "no broad components"),
@@ -30,6 +31,7 @@ METHODS = {
 @pytest.mark.parametrize("name", METHODS)
 def test_smoke(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [str(EXPERIMENTS), *sys.path])
+    monkeypatch.chdir(tmp_path)
     script = runpy.run_path(str(EXPERIMENTS / f"{name}.py"))
     script["main"](smoke=True, seed=2, out=tmp_path)
     rows = pd.read_csv(tmp_path / "rows.csv")
