@@ -208,7 +208,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "demo_few_shot": demo_few_shot,
     "demo_regret": demo_regret,
     "bo_hpobench": partial(contest, "bo_hpobench"),
-    "hpobench_ranks": partial(mean_ranks, "bo_hpobench"),
+    "hpobench_ranks": partial(mean_ranks, "bo_hpobench_2000"),
     "bo_hpobench_2000": partial(contest, "bo_hpobench_2000"),
     "bo_hpolib_2000": partial(contest, "bo_hpolib_2000"),
     "bo_nasbench201": partial(contest, "bo_nasbench201"),
