@@ -28,11 +28,12 @@ class ExhaustedError(RuntimeError):
 def search_space(
     acquisition: AcquisitionFunction,
     space: InputSpace,
-    X_start: Tensor,
+    X_evaluated: Tensor,
     *,
     seed: int,
     fixed: Mapping[int, float] | None = None,
     X_taken: Tensor | None = None,
+    X_known: Tensor | None = None,
 ) -> Tensor:
     """The point (`d`) of a space, mixed or not, where an acquisition function is largest.
 
@@ -42,21 +43,23 @@ def search_space(
     Args:
         acquisition: The function, in the user's units.
         space: Where to look.
-        X_start: `n x d`, further points to start from.
+        X_evaluated: `n x d`, further points to start from.
         seed: Of the pool.
         fixed: Columns that keep a value.
         X_taken: `m x d`, points that are not wanted again, nor others close by.
+        X_known: `k x d`, points that may be better than all around them: compared as they are.
 
     Raises:
         ExhaustedError: If no other point is left.
     """
-    fixed, taken = fixed or {}, X_start[:0] if X_taken is None else X_taken
+    fixed, none = fixed or {}, X_evaluated[:0]
+    taken, known = none if X_taken is None else X_taken, none if X_known is None else X_known
 
     def score(points: Tensor) -> Tensor:
         values = score_points(acquisition, points)
         return values.masked_fill(_is_near(space, points, taken), -math.inf)
 
-    pool = _with(fixed, torch.cat([space.sample(_POOL, seed=seed), X_start]))
+    pool = _with(fixed, torch.cat([space.sample(_POOL, seed=seed), X_evaluated]))
     values = score(pool)
     whole = sorted({*space.integer_dims, *space.categorical_dims, *fixed})
     if whole:
@@ -67,12 +70,12 @@ def search_space(
     starts = pool[values.topk(_STARTS).indices]
     if float(values.max()) == -math.inf:
         raise ExhaustedError("every point of this space is pending or has failed")
-    if len(whole) == space.dim:
-        return starts[0]
-    # Inputs without a gradient stay at each start's values; without any, all starts go together.
-    groups = starts.split(1 if whole else _STARTS)
-    polished = torch.cat([_polish(acquisition, space, group, whole) for group in groups])
-    points = torch.cat([starts, _with(fixed, polished)])
+    points = torch.cat([starts, _with(fixed, known)])
+    if len(whole) < space.dim:
+        # Inputs without a gradient stay at each start's values; without any, all go together.
+        groups = starts.split(1 if whole else _STARTS)
+        polished = [_polish(acquisition, space, group, whole) for group in groups]
+        points = torch.cat([points, _with(fixed, torch.cat(polished))])
     return points[score(points).argmax()]
 
 

@@ -330,9 +330,14 @@ class Optimizer:
         if self._candidates is not None:
             return self._best_candidate(acquisition, taken, fixed)
         seed = self.seed + len(self) + len(taken)
-        starts = torch.cat([self._session.X, self.prior.known_points])
         return search_space(
-            acquisition, self.prior.space, starts, seed=seed, fixed=fixed, X_taken=taken
+            acquisition,
+            self.prior.space,
+            self._session.X,
+            seed=seed,
+            fixed=fixed,
+            X_taken=taken,
+            X_known=self.prior.known_points,
         )
 
     def _acquisition(
