@@ -27,7 +27,6 @@ from metabo.benchmark.datasets import hpobench, hpolib, nasbench201
 from metabo.benchmark.experiment import Size, left_out
 from metabo.benchmark.loop import optimise
 from metabo.benchmark.methods import Metabo
-from metabo.benchmark.metrics import paired_difference
 from metabo.benchmark.record import write_meta, write_table
 from metabo.benchmark.report import summarise, table
 from metabo.benchmark.run import Rows, run_rows
@@ -51,7 +50,7 @@ class Settings:
     )
     tasks: int | None = None
     evaluations: int = 25
-    contest: ContestSettings = field(default_factory=ContestSettings)
+    meta_train: MetaTrainSettings = field(default_factory=MetaTrainSettings)
 
     def setups(self, seed: int, work: Path) -> Iterator[Setup]:
         """Each task of each table left out, for each seed."""
@@ -60,9 +59,7 @@ class Settings:
             yield from left_out(name, TABLES[name])(size, seed, work)
 
 
-SMOKE = Settings(
-    {"HPOBench": (1, 24)}, 1, 3, ContestSettings(jobs=1, meta_train=MetaTrainSettings.smoke())
-)
+SMOKE = Settings({"HPOBench": (1, 24)}, 1, 3, MetaTrainSettings.smoke())
 
 
 def without_effects(prior: Prior) -> Prior:
@@ -96,25 +93,17 @@ def main(
 ) -> None:
     """Run the experiment, print its regrets, and write rows.csv and meta.json."""
     started, settings = time.perf_counter(), SMOKE if smoke else Settings()
-    contest = replace(settings.contest, jobs=min(jobs, settings.contest.jobs or jobs))
+    jobs = 1 if smoke else jobs
+    contest = ContestSettings(jobs=jobs, meta_train=settings.meta_train)
     setups = list(settings.setups(seed, work))
     priors = train_priors(setups, contest, work / "priors")
     cells = [partial(searches, setup, priors[setup.name]) for setup in setups]
-    rows: pd.DataFrame = run_rows(cells, label="optimising", jobs=contest.jobs or jobs)
+    rows: pd.DataFrame = run_rows(cells, label="optimising", jobs=jobs)
     write_table(rows, out / "rows.csv")
     seconds = time.perf_counter() - started
     write_meta(out / "meta.json", settings=asdict(settings) | {"seed": seed}, seconds=seconds)
     for name, own in rows.groupby("problem", sort=False):
         Console().print(table(summarise(own, "regret"), f"Regret, {name}", COUNTS))
-    for n in COUNTS:
-        if n <= settings.evaluations:
-            Console().print(f"After {n}: {gain(rows, n)}")
-
-
-def gain(rows: pd.DataFrame, n: int) -> str:
-    """By how much regret is larger without the effects, paired."""
-    own = rows[rows["n"] == n].set_index(["method", "problem", "task", "seed"])["regret"]
-    return str(paired_difference(own["metabo, without effects"], own["metabo"]))
 
 
 if __name__ == "__main__":

@@ -51,6 +51,11 @@ def contest_rows(folder: Path) -> pd.DataFrame:
     return read_results(folder).rows
 
 
+def by_search(rows: pd.DataFrame) -> pd.Series:
+    """The regrets by method and number of evaluations, and then by search."""
+    return rows.set_index(["method", "n", "problem", "task", "seed"])["regret"].sort_index()
+
+
 def contest(name: str, results: Path) -> str:
     """Regrets and mean ranks of all methods, the paired comparisons, and seconds."""
     rows = contest_rows(results / name)
@@ -62,7 +67,7 @@ def contest(name: str, results: Path) -> str:
         mean_ranks(name, results),
         "",
     ]
-    regrets = rows.set_index(["method", "n", "problem", "task", "seed"])["regret"].sort_index()
+    regrets = by_search(rows)
     for ours, theirs in ((3, 8), (8, 25), (25, 25)):
         gain = paired_difference(regrets["vanilla GP", theirs], regrets["metabo", ours])
         lines.append(
@@ -124,7 +129,7 @@ def point_effects(results: Path) -> str:
     """Regrets with and without the effects of single points, and what they differ by."""
     rows = pd.read_csv(results / "point_effects" / "rows.csv")
     counts = (1, 2, 3, 5, 10, 25)
-    regrets = rows.set_index(["method", "n", "problem", "task", "seed"])["regret"].sort_index()
+    regrets = by_search(rows)
     lines = [markdown(summarise(rows, "regret"), counts), ""]
     for n in counts:
         gain = paired_difference(regrets["metabo, without effects", n], regrets["metabo", n])

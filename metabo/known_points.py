@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Self
 
 import torch
@@ -26,6 +25,9 @@ class KnownPoints:
 
     inputs: Tensor
     effects: Tensor
+    _sorted: dict[tuple[torch.dtype, torch.device], tuple[Tensor, Tensor, Tensor]] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """The effects, `...`, of encoded points `... x e`; zero of points that are not known."""
@@ -34,19 +36,18 @@ class KnownPoints:
 
     def find(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Whether points `... x e` are known, `...` (bool), and if so in which row, `...`."""
-        known, order = self.inputs.to(inputs), self._order.to(inputs.device)
-        keys, wanted = point_keys(known)[order], point_keys(inputs.detach())
-        place = torch.searchsorted(keys, (wanted - _SAME).contiguous()).clamp_max(len(keys) - 1)
-        row = order[place]
+        kind = (inputs.dtype, inputs.device)
+        if kind not in self._sorted:  # cached: every step of an acquisition optimiser looks up
+            known = self.inputs.to(inputs)
+            self._sorted[kind] = (known, *point_keys(known).sort())
+        known, keys, order = self._sorted[kind]
+        wanted = point_keys(inputs.detach()) - _SAME
+        row = order[torch.searchsorted(keys, wanted.contiguous()).clamp_max(len(keys) - 1)]
         return ((known[row] - inputs).abs() < _SAME).all(-1), row
 
     def to(self, device: torch.device | str) -> Self:
         """A copy on another device."""
         return type(self)(self.inputs.to(device), self.effects.to(device))
-
-    @cached_property
-    def _order(self) -> Tensor:
-        return point_keys(self.inputs).argsort()
 
 
 def point_keys(inputs: Tensor) -> Tensor:

@@ -221,14 +221,17 @@ class InputSpace:
         In X's dtype and on its device; differentiable in the numeric inputs. Points outside the
         bounds are extrapolated, not refused.
         """
-        key = (X.dtype, X.device)
-        if key not in self._encodings:  # cached: every step of an acquisition optimiser encodes
-            self._encodings[key] = self._encoding.to(*key)
-        return self._encodings[key](X)
+        return self._encoding_like(X)(X)
 
     def decode(self, inputs: Tensor) -> Tensor:
         """The legal points (`... x d`, user units) that `encode` maps to inputs (`... x e`)."""
-        return self.snap(self._encoding.to(inputs.dtype, inputs.device).inverse(inputs))
+        return self.snap(self._encoding_like(inputs).inverse(inputs))
+
+    def _encoding_like(self, X: Tensor) -> Encoding:
+        key = (X.dtype, X.device)
+        if key not in self._encodings:  # cached: every step of an acquisition optimiser encodes
+            self._encodings[key] = self._encoding.to(*key)
+        return self._encodings[key]
 
     def check(self, X: Tensor, name: str = "X") -> None:
         """Refuse points (`... x d`) that are not legal, up to the rounding of floats.

@@ -94,10 +94,10 @@ def _means(values: Tensor, group: Tensor, count: int) -> Tensor:
 def _slopes(fold: Fold) -> Iterator[tuple[float, float]]:
     """Of each left-out task: the slope, and its squared standard error."""
     points = _effects(fold)
+    if points is None:
+        return
     tasks = fold.held_out_shapes.select(slice(0, _TASKS))
     for X, Y, mask in zip(tasks.X, tasks.Y, tasks.mask, strict=True):
-        if points is None:
-            return
         found, row = points.find(X)
         found &= mask
         effects = points.effects[row[found]]
