@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from metabo.cores import on_cores
 from metabo.meta_training.features import Features
 from metabo.meta_training.levels import Levels, without_levels
 from metabo.mixture import (
@@ -33,8 +34,11 @@ from metabo.tasks.task import TaskBatch
 
 _TASKS_PER_COMPONENT = 8
 _GAUSSIAN = 1024  # training tasks that one Gaussian is fitted to, at most: more change nothing
+_FIRST = 16  # training tasks a component, at most, that a mixture is first fitted to ...
+_LAST = 64  # ... and in the end
 _TREND_POINTS = 40  # observations of each training task that the mean function is from, at most
 _TOGETHER = 2000  # observations of few training tasks that heads are from, for there is time
+_SCORED = 16  # left-out tasks that are conditioned on at once
 _HELD_OUT = 64  # left-out tasks that the remainder is fitted to, at most
 
 
@@ -44,14 +48,15 @@ class HeadSettings:
 
     Attributes:
         em: The expectation maximisation.
-        num_components: The sizes that are tried, smallest first.
+        num_components: The sizes that are tried, smallest first; a size that the training tasks
+            are too few for is cut.
         points: How many observations of a left-out task it is judged by.
         points_per_task: How many observations of a long task are used at most; of few training
             tasks more.
     """
 
     em: EMSettings = field(default_factory=EMSettings)
-    num_components: tuple[int, ...] = (1, 4, 64)
+    num_components: tuple[int, ...] = (1, 4, 128)
     points: int = 8
     points_per_task: int = 100
 
@@ -176,7 +181,8 @@ def fit_left_out_remainder(folds: list[Fold], settings: HeadSettings) -> LeftOut
     if len(folds) == 1 and size > 1 and size * _TASKS_PER_COMPONENT <= len(folds[0].train):
         # From the small side: a mixture beside a large remainder leaves too much to it.
         found = LeftOutFit(replace(start, outputscale=0.01 * start.outputscale), head_scale)
-        heads = dict(candidates(folds[0], found, (size,), settings, seed=0))
+        some = replace(folds[0], train=folds[0].train.select(slice(0, size * _FIRST)))
+        heads = dict(candidates(some, found, (size,), settings, seed=0))
         remainder = _fit_mixture_remainder(folds[0], found.remainder, heads[size], settings)
         return LeftOutFit(remainder, head_scale, heads)
     return LeftOutFit(start, head_scale)
@@ -204,11 +210,17 @@ def _fit_mixture_remainder(
 def score(network: MLP, mixture: Mixture, tasks: TaskBatch) -> Tensor:
     """The log evidence, `T`, of all that is known of each of some tasks."""
     # Tasks of one length are conditioned together; padding would count as observations.
-    evidence = tasks.Y.new_empty(len(tasks))
-    for count in tasks.counts.unique():
-        these = tasks.counts == count
+    lengths = [(tasks.counts == n).nonzero().squeeze(-1) for n in tasks.counts.unique()]
+    parts = [part for these in lengths for part in these.split(_SCORED)]
+
+    def of(these: Tensor) -> Tensor:
+        count = int(tasks.counts[these[0]])
         X, Y = tasks.X[these, :count], tasks.Y[these, :count]
-        evidence[these] = condition(mixture, network.features(X), X, Y).log_evidence
+        return condition(mixture, network.features(X), X, Y).log_evidence
+
+    evidence = tasks.Y.new_empty(len(tasks))
+    for these, found in zip(parts, on_cores(of, parts), strict=True):
+        evidence[these] = found
     return evidence
 
 
@@ -219,14 +231,15 @@ def candidates(
     settings: HeadSettings,
     seed: int,
 ) -> Iterator[tuple[int, HeadPrior]]:
-    """Each number of components that the fold's tasks can carry, with the fitted heads."""
+    """Each number of components, cut to what the fold's tasks can carry, with the fitted heads."""
     statistics = _statistics(fold, found.remainder, settings.points_per_task, fold.trend)
     one = fit_gaussian(statistics.select(slice(0, _GAUSSIAN)), fold.features.head, settings.em)
     one = HeadPrior(one.log_weights, one.means, one.roots * found.head_scale)
-    for size in sizes:
-        if size == 1 or size * _TASKS_PER_COMPONENT <= len(fold.train):
-            start = found.heads.get(size)
-            yield size, fit_mixture(statistics, one, size, settings.em, seed=seed, start=start)
+    most = max(len(fold.train) // _TASKS_PER_COMPONENT, 1)
+    for size in sorted({min(size, most) for size in sizes}):
+        some = statistics.select(slice(0, max(_LAST * size, _GAUSSIAN)))
+        start = found.heads.get(size)
+        yield size, fit_mixture(some, one, size, settings.em, seed=seed, start=start)
 
 
 def _statistics(fold: Fold, remainder: Remainder, points: int, trend: Tensor) -> HeadStatistics:

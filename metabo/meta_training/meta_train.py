@@ -37,7 +37,7 @@ class MetaTrainSettings:
         heads: The mixture.
     """
 
-    num_tasks: int = 4000
+    num_tasks: int = 8000
     points_per_task: int = 40
     table_points_per_task: int = 30_000
     features: FeatureSettings = field(default_factory=FeatureSettings)

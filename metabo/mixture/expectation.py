@@ -23,6 +23,7 @@ from torch import Tensor
 from metabo.cores import on_cores
 from metabo.mixture.statistics import HeadPrior, HeadStatistics
 
+_TASKS = 1024  # whose likely components are found at once
 _CHUNK_BYTES = 5 << 19  # of the pairs' posteriors at once: they stay in the cache of a core
 
 
@@ -159,10 +160,15 @@ def likely_pairs(statistics: HeadStatistics, prior: HeadPrior, count: int) -> Pa
     factor = torch.linalg.cholesky(identity + roots.mT @ precision @ roots)
     white = torch.linalg.solve_triangular(factor, roots.mT, upper=False)
     pull = means @ precision
-    # With g = R^T (b - G m), the energy is (m^T G - 2 b) m - |L^-1 g|^2.
-    gains = [((projection - p) @ w.mT).square().sum(-1) for p, w in zip(pull, white, strict=True)]
-    energy = (pull * means).sum(-1) - 2 * projection @ means.mT - torch.stack(gains, -1)
-    score = inside.log_weights - 0.5 * energy - factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    constant = inside.log_weights - factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+    def of(part: Tensor) -> Tensor:
+        # With g = R^T (b - G m), the energy is (m^T G - 2 b) m - |L^-1 g|^2.
+        sides = [((part - p) @ w.mT).square().sum(-1) for p, w in zip(pull, white, strict=True)]
+        energy = (pull * means).sum(-1) - 2 * part @ means.mT - torch.stack(sides, -1)
+        return constant - 0.5 * energy
+
+    score = torch.cat(on_cores(of, projection.split(_TASKS)))
     best = score.topk(count, -1).indices
     return Pairs.where(torch.zeros_like(score, dtype=torch.bool).scatter_(1, best, True))
 

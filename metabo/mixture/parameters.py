@@ -24,7 +24,7 @@ from metabo.mixture.expectation import expectation, likely_pairs
 from metabo.mixture.statistics import HeadPrior, HeadStatistics
 
 _PULL = 0.5  # pseudo-tasks that pull a component's covariances to the pooled ones
-_CHUNK = 2048  # pairs of a task and a component at once
+_CHUNK = 256  # pairs of a task and a component at once
 _NEAREST = 8  # components that a task is taken to come from, at most
 _FLOOR = 1e-8  # of a variance of u
 

@@ -14,7 +14,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from metabo.cores import on_cores
 from metabo.mixture.remainder import Remainder, whiten
+
+_CHUNK_BYTES = 1 << 19  # of tasks' covariances at once: what is made of them stays in the cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,12 +59,19 @@ class HeadStatistics:
             remainder: The kernel of what the features leave over, and the noise.
             trend: `p`, the head of the family's mean function, if the remainder depends on it.
         """
-        columns = torch.cat([features, targets.unsqueeze(-1)], -1)
-        covariance = remainder.covariance(inputs, None if trend is None else features @ trend)
-        columns, constant = whiten(columns, covariance, remainder.noise, mask)
-        white, y = columns[..., :-1], columns[..., -1:]
-        energy = y.square().sum((-1, -2)) + constant
-        return cls(white.mT @ white, (white.mT @ y).squeeze(-1), energy)
+        size = max(_CHUNK_BYTES // (8 * inputs.shape[1] ** 2), 1)
+
+        def of(part: slice) -> tuple[Tensor, ...]:
+            own, x = features[part], inputs[part]
+            columns = torch.cat([own, targets[part].unsqueeze(-1)], -1)
+            covariance = remainder.covariance(x, None if trend is None else own @ trend)
+            columns, constant = whiten(columns, covariance, remainder.noise, mask[part])
+            white, y = columns[..., :-1], columns[..., -1:]
+            energy = y.square().sum((-1, -2)) + constant
+            return white.mT @ white, (white.mT @ y).squeeze(-1), energy
+
+        parts = on_cores(of, [slice(i, i + size) for i in range(0, len(inputs), size)])
+        return cls(*(torch.cat(values) for values in zip(*parts, strict=True)))
 
     def select(self, index: Tensor | slice) -> HeadStatistics:
         """Those of the tasks at `index`."""
