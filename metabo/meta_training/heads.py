@@ -32,7 +32,7 @@ from metabo.mixture import (
 from metabo.network import MLP
 from metabo.tasks.task import TaskBatch
 
-_TASKS_PER_COMPONENT = 8
+_TASKS_PER_COMPONENT = 16
 _GAUSSIAN = 1024  # training tasks that one Gaussian is fitted to, at most: more change nothing
 _FIRST = 16  # training tasks a component, at most, that a mixture is first fitted to ...
 _LAST = 64  # ... and in the end
