@@ -38,7 +38,7 @@ FROZEN = RefineSettings(feature_step_size=0.0)
 class Settings:
     """What is run."""
 
-    sizes: tuple[int, ...] = (1, 8, 64)  # numbers of components
+    sizes: tuple[int, ...] = (1, 8, 32, 128)  # numbers of components
     tasks: int = 100
     counts: tuple[int, ...] = (1, 2, 3, 5, 8, 10)
     jobs: int = 2
@@ -81,8 +81,8 @@ def draw(summary: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(12, 9), layout="constrained")
     for axes, ((problem, measure), own) in zip(figure.subplots(2, 2).flat, panels, strict=True):
         for i, (method, line) in enumerate(own.groupby("method", sort=False)):
-            axes.plot(line["n"], line["mean"], "o-", label=method, color=f"C{i % 10}",
-                      linestyle="-" if i < 10 else "--")  # fmt: skip
+            style = {"color": f"C{i % 10}", "linestyle": "-" if i < 10 else "--", "marker": "o"}
+            axes.plot(line["n"], line["mean"], label=str(method), **style)
         axes.set(title=str(problem), xlabel="observations", ylabel=str(measure).replace("_", " "))
         if measure == "squared_error":
             axes.set_yscale("log")

@@ -52,7 +52,7 @@ class Settings:
     """What is run."""
 
     shares: tuple[float, ...] = (0.1, 1.0)  # each a meta-training of its own
-    num_tasks: int = 4000  # to meta-train on: the default
+    num_tasks: int = MetaTrainSettings().num_tasks  # to meta-train on
     threads: int = 2
     episodes: int = 200  # unseen curves to predict
     counts: tuple[int, ...] = (AT,)  # from so many observations
