@@ -37,7 +37,7 @@ MEASURES = {
 class Settings:
     """What is run."""
 
-    tasks: int = 200
+    tasks: int = 600
     counts: tuple[int, ...] = (0, 1, 2, 3, 5, 8, 10)
     jobs: int = 2
     reptile_steps: int = 1000  # for the network alone
