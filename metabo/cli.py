@@ -381,7 +381,7 @@ def demo(
     seed: Seed = 0,
     smoke: Smoke = False,
 ) -> None:
-    """Learn priors and compare on logistic curves and three real data sets; 10 to 15 minutes."""
+    """Learn priors and compare on logistic curves and three real data sets; some 5 minutes."""
     # It needs the packages of the extra "demo".
     from metabo.benchmark.demo import DemoSettings, run_demo
 
