@@ -93,12 +93,13 @@ class Way:
         if len(folds) > 1 or len(self.tasks) < _PLENTY:
             last = dict(candidates(final, found, (size,), heads, self.seed))
         effects = fit_effects(folds, final)
+        slope = None if effects is None else (effects.mean, effects.sd)
         return Fit(
             units=self.units,
             levels=self.levels,
             network=final.features.network,
-            mixture=assemble(last[size], remainder, final, effects and (effects.mean, effects.sd)),
-            known=effects and effects.points,
+            mixture=assemble(last[size], remainder, final, slope),
+            known=None if effects is None else effects.points,
             remainder=remainder,
             trend=final.trend,
             evidence=float(late[size].mean()),
@@ -113,7 +114,7 @@ class Way:
                 "remainder_lengthscales": remainder.lengthscales.tolist(),
                 "trend_slope": float(remainder.trend.slope),
                 "trend_lengthscale": float(remainder.trend.lengthscale),
-                "effects": effects and effects.summary(),
+                "effects": None if effects is None else effects.summary(),
             },
         )
 
