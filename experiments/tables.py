@@ -119,6 +119,22 @@ def few_shot(name: str, results: Path, *more: str) -> str:
     return "\n\n".join(tables)
 
 
+def shape_parameters(results: Path) -> str:
+    """Errors of estimated parameters, and how their intervals and the fits did."""
+    rows = pd.read_csv(results / "shape_parameters" / "rows.csv")
+    rows = rows.assign(problem=rows.pop("parameter")).astype({"failed": float})
+    once = rows[rows["problem"] == rows["problem"].iloc[0]].assign(problem="all")
+    tables = {
+        "Absolute error, as a share of the parameter's range": (rows, "error"),
+        "Share of 90% intervals that cover the parameter": (rows, "covered"),
+        "Share of fits that failed": (once, "failed"),
+    }
+    return "\n\n".join(
+        f"{title}:\n\n{markdown(summarise(own.dropna(subset=[column]), column))}"
+        for title, (own, column) in tables.items()
+    ).replace("| problem |", "| parameter |")
+
+
 def wrong_prior(results: Path) -> str:
     """Regrets on tasks that are not of the prior's family."""
     rows = pd.read_csv(results / "wrong_prior" / "rows.csv")
@@ -225,6 +241,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "fewshot_normal": partial(few_shot, "fewshot_normal"),
     "few_tasks": partial(few_shot, "few_tasks"),
     "point_effects": point_effects,
+    "shape_parameters": shape_parameters,
     "wrong_prior": wrong_prior,
     "reptile_experiment_logistic": partial(reptile_experiment, "logistic"),
     "reptile_experiment_normal": partial(reptile_experiment, "normal"),
