@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from metabo.baselines.earlier_runs import EarlierRuns
-from metabo.baselines.improvement_search import ImprovementSearch
+from metabo.baselines.improvement_search import ImprovementSearch, exact_marginals
 from metabo.baselines.portfolio import portfolio
 from metabo.baselines.refitted_gp import is_due
 from metabo.baselines.vanilla_gp import quiet
@@ -72,7 +72,7 @@ class MultiTaskSearch(ImprovementSearch):
         """The posterior of the task itself, in the user's units."""
         model = self.model()
         with torch.no_grad(), quiet():
-            found = own_marginals(model, self._with(self._own, self.candidates[indices]))
+            found = exact_marginals(model, self._with(self._own, self.candidates[indices]))
         return Normal(self.offset + self.scale * found.mean, self.scale * found.stddev)
 
     def model(self) -> MultiTaskGP:
@@ -98,20 +98,3 @@ class MultiTaskSearch(ImprovementSearch):
         self._last = model
         model.eval()
         return model
-
-
-def own_marginals(model: MultiTaskGP, query: Tensor) -> Normal:
-    """The model's posterior at query points `m x (e + 1)`, each by itself, of batch shape m.
-
-    It is what `posterior` gives, which takes several times as long on tens of thousands of points.
-    """
-    (X,) = model.train_inputs  # type: ignore[misc]
-    prior = model.forward(X)
-    root = torch.linalg.cholesky(model.likelihood(prior, [X]).covariance_matrix)
-    half = torch.linalg.solve_triangular(root, model.covar_module(X, query).to_dense(), upper=False)
-    residual = (model.train_targets - prior.mean).unsqueeze(-1)
-    whitened = torch.linalg.solve_triangular(root, residual, upper=False)
-    there = model.forward(query)
-    mean = there.mean + (half.mT @ whitened).squeeze(-1)
-    variance = there.lazy_covariance_matrix.diagonal(dim1=-2, dim2=-1) - half.square().sum(0)
-    return Normal(mean, variance.clamp_min(1e-12).sqrt())

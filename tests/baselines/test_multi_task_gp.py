@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from metabo.baselines.earlier_runs import EarlierRuns
-from metabo.baselines.multi_task_gp import MultiTaskSearch, own_marginals
+from metabo.baselines.improvement_search import exact_marginals
+from metabo.baselines.multi_task_gp import MultiTaskSearch
 from metabo.baselines.vanilla_gp import predict_vanilla
 
 GRID = torch.linspace(-4, 4, 41, dtype=torch.float64).unsqueeze(-1)
@@ -42,7 +43,7 @@ def test_it_models_all_tasks_and_keeps_hyperparameters_between_fits(runs: Earlie
     second = search.model()
     codes = runs.space.encode(GRID) / 12**0.5  # of width one
     with torch.no_grad():
-        found = own_marginals(second, torch.cat([codes, torch.full((41, 1), 5.0)], -1))
+        found = exact_marginals(second, torch.cat([codes, torch.full((41, 1), 5.0)], -1))
         posterior = second.posterior(codes)
     torch.testing.assert_close(found.mean, posterior.mean[:, 0], rtol=0, atol=1e-5)
     torch.testing.assert_close(found.variance, posterior.variance[:, 0], rtol=1e-3, atol=1e-6)

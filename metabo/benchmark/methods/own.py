@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Normal
 
-from metabo.baselines.improvement_search import ImprovementSearch
+from metabo.baselines.improvement_search import ImprovementSearch, exact_marginals
 from metabo.benchmark.methods.protocols import Search, Searcher
 from metabo.benchmark.predictive import Predictive
 from metabo.benchmark.problems import Problem
@@ -107,23 +107,15 @@ class PlainSurrogateSearch(ImprovementSearch):
         self._start = surrogate(self.candidates[:1], self.Y.new_zeros(1, 1), prior)
 
     def predict(self, indices: Tensor) -> Normal:
-        """The surrogate's posterior.
-
-        Of each candidate by itself, as the model's `posterior` gives it for a batch of as many,
-        which would evaluate the network at all measured points once for each candidate.
-        """
+        """The surrogate's posterior, in the user's units."""
         points = self.candidates[indices]
-        model = self._start if len(self.Y) == 0 else self.surrogate(self.X, self.Y, self.prior)
-        mean, variance = model.mean_module(points), model.covar_module(points, diag=True)
-        if len(self.Y) > 0:
-            model.eval()  # which transforms the outputs
-            noisy = model.likelihood(model.forward(model.train_inputs[0]))
-            root = torch.linalg.cholesky(noisy.covariance_matrix)
-            cross = model.covar_module(self.X, points).to_dense()
-            columns = torch.cat([cross, (model.train_targets - noisy.mean).unsqueeze(-1)], -1)
-            white = torch.linalg.solve_triangular(root, columns, upper=False)
-            explained, residual = white[:, :-1], white[:, -1]
-            mean = mean + residual @ explained
-            variance = (variance - explained.square().sum(0)).clamp_min(1e-12 * variance)
+        if len(self.Y) == 0:
+            prior = self._start.forward(points)
+            mean, variance = prior.mean, prior.variance
+        else:
+            model = self.surrogate(self.X, self.Y, self.prior)
+            model.eval()
+            found = exact_marginals(model, points)
+            mean, variance = found.mean, found.variance
         mean, variance = warped_moments(self.prior.to_user, mean, variance)
         return Normal(mean, variance.sqrt())
