@@ -14,9 +14,11 @@ from metabo.benchmark.cells import Cell, Failure, Results, attempt, run_cells
 from metabo.benchmark.loop import optimise
 from metabo.benchmark.methods import (
     OWN_METHODS,
+    PACKAGE_METHODS,
     Search,
     Searcher,
     own_methods,
+    package_methods,
     plain_methods,
     transfer_methods,
 )
@@ -39,7 +41,7 @@ class ContestSettings:
     """How large a contest is.
 
     Attributes:
-        methods: Only these, by name; all if None.
+        methods: Only these, by name; all but those of other packages if None.
         jobs: How many processes; None: as joblib is configured, such as on a cluster.
         meta_train: As for `metabo.meta_train`.
     """
@@ -130,7 +132,8 @@ def _prior(setup: Setup, settings: MetaTrainSettings) -> Prior:
 def _cells(setup: Setup, prior: Prior | Failure, settings: ContestSettings) -> list[Cell]:
     case = setup.load()
     names = [method.name for method in all_methods(case, prior, seed=setup.seed)]
-    wanted = [name for name in names if settings.methods is None or name in settings.methods]
+    usual = [name for name in names if name not in PACKAGE_METHODS]
+    wanted = [name for name in names if name in (settings.methods or usual)]
     return [
         Cell(
             {
@@ -178,7 +181,8 @@ def all_methods(case: Case, prior: Prior | Failure, *, seed: int) -> list[Search
         own = [Untrained(name, prior) for name in OWN_METHODS]
     else:
         own = own_methods(prior)
-    others = transfer_methods(earlier_runs(case.family, seed=seed), seed=seed)
+    runs = earlier_runs(case.family, seed=seed)
+    others = [*transfer_methods(runs, seed=seed), *package_methods(runs, seed=seed)]
     return [*own, *case.bound(), *plain_methods(), *others]
 
 

@@ -12,7 +12,7 @@ import pytest
 from metabo.benchmark.cases import Case, closed_form_case, left_out_case
 from metabo.benchmark.contest import ContestSettings, Setup, earlier_runs, run_contest
 from metabo.benchmark.datasets import dnase
-from metabo.benchmark.methods import OWN_METHODS
+from metabo.benchmark.methods import OWN_METHODS, PACKAGE_METHODS
 from metabo.benchmark.problems import NetBenefit
 from metabo.meta_training.meta_train import MetaTrainSettings
 from metabo.tasks import LogisticFamily, TableFamily
@@ -43,6 +43,7 @@ def test_all_methods_on_all_problems(folder: Path) -> None:
     results = run_contest([setup()], SETTINGS, folder)
     assert results.failures == []
     assert set(OWN_METHODS) < set(results.rows["method"])
+    assert not set(PACKAGE_METHODS) & set(results.rows["method"])  # only if asked for
     counts = results.rows.groupby(["method", "task"])["n"].apply(list)
     assert {"metabo", "random", "vanilla GP", "exact Bayes"} <= set(results.rows["method"])
     assert len(counts) == 2 * results.rows["method"].nunique()

@@ -5,6 +5,7 @@ get the known objective on top of it.
 """
 
 from metabo.benchmark.methods.own import OWN_METHODS, Metabo, PlainSurrogate, own_methods
+from metabo.benchmark.methods.packages import PACKAGE_METHODS, package_methods
 from metabo.benchmark.methods.plain import TPE, Exact, Random, Sobol, VanillaGP, plain_methods
 from metabo.benchmark.methods.protocols import Predictor, Search, Searcher
 from metabo.benchmark.methods.transfer import (
@@ -19,6 +20,7 @@ from metabo.benchmark.methods.transfer import (
 
 __all__ = [
     "OWN_METHODS",
+    "PACKAGE_METHODS",
     "RGPE",
     "TPE",
     "TSTR",
@@ -36,6 +38,7 @@ __all__ = [
     "Sobol",
     "VanillaGP",
     "own_methods",
+    "package_methods",
     "plain_methods",
     "transfer_methods",
 ]
