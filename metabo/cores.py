@@ -13,6 +13,8 @@ import torch
 Part = TypeVar("Part")
 Result = TypeVar("Result")
 
+# How many of a core's parts another device works on at once: of small products it mostly waits.
+_LARGER = 16
 
 _cores: ContextVar[int | None] = ContextVar("cores", default=None)  # where PyTorch has one thread
 
@@ -33,6 +35,11 @@ def one_thread() -> Iterator[None]:
     finally:
         torch.set_num_threads(threads)
         _cores.reset(token)
+
+
+def part_size(size: int, device: torch.device) -> int:
+    """So many items at a time that fit the cache of a core, or many more on another device."""
+    return size if device.type == "cpu" else _LARGER * size
 
 
 def on_cores(function: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:

@@ -7,7 +7,7 @@ import threading
 import pytest
 import torch
 
-from metabo.cores import num_cores, on_cores, one_thread
+from metabo.cores import num_cores, on_cores, one_thread, part_size
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +29,11 @@ def test_results_are_in_the_order_of_the_parts() -> None:
 
     assert on_cores(square, range(50)) == [x * x for x in range(50)]
     assert threading.get_ident() not in used
+
+
+def test_parts_are_larger_where_no_cache_has_to_hold_them() -> None:
+    assert part_size(8, torch.device("cpu")) == 8
+    assert part_size(8, torch.device("cuda")) > 8
 
 
 def test_the_cores_are_there_inside_of_one_thread_too() -> None:

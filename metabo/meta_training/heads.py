@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from metabo.cores import on_cores
+from metabo.cores import on_cores, part_size
 from metabo.meta_training.features import Features
 from metabo.meta_training.levels import Levels, without_levels
 from metabo.mixture import (
@@ -181,8 +181,7 @@ def fit_left_out_remainder(folds: list[Fold], settings: HeadSettings) -> LeftOut
     if len(folds) == 1 and size > 1 and size * _TASKS_PER_COMPONENT <= len(folds[0].train):
         # From the small side: a mixture beside a large remainder leaves too much to it.
         found = LeftOutFit(replace(start, outputscale=0.01 * start.outputscale), head_scale)
-        some = replace(folds[0], train=folds[0].train.select(slice(0, size * _FIRST)))
-        heads = dict(candidates(some, found, (size,), settings, seed=0))
+        heads = dict(candidates(folds[0], found, (size,), settings, 0, tasks_per_component=_FIRST))
         remainder = _fit_mixture_remainder(folds[0], found.remainder, heads[size], settings)
         return LeftOutFit(remainder, head_scale, heads)
     return LeftOutFit(start, head_scale)
@@ -211,7 +210,7 @@ def score(network: MLP, mixture: Mixture, tasks: TaskBatch) -> Tensor:
     """The log evidence, `T`, of all that is known of each of some tasks."""
     # Tasks of one length are conditioned together; padding would count as observations.
     lengths = [(tasks.counts == n).nonzero().squeeze(-1) for n in tasks.counts.unique()]
-    parts = [part for these in lengths for part in these.split(_SCORED)]
+    parts = [part for these in lengths for part in these.split(part_size(_SCORED, these.device))]
 
     def of(these: Tensor) -> Tensor:
         count = int(tasks.counts[these[0]])
@@ -230,16 +229,25 @@ def candidates(
     sizes: tuple[int, ...],
     settings: HeadSettings,
     seed: int,
+    *,
+    tasks_per_component: int = _LAST,
 ) -> Iterator[tuple[int, HeadPrior]]:
     """Each number of components, cut to what the fold's tasks can carry, with the fitted heads."""
-    statistics = _statistics(fold, found.remainder, settings.points_per_task, fold.trend)
+    most = max(len(fold.train) // _TASKS_PER_COMPONENT, 1)
+    enough = {
+        size: slice(0, max(tasks_per_component * size, _GAUSSIAN))
+        for size in sorted({min(size, most) for size in sizes})
+    }
+    some = replace(fold, train=fold.train.select(enough[max(enough)]))
+    statistics = _statistics(some, found.remainder, settings.points_per_task, fold.trend)
     one = fit_gaussian(statistics.select(slice(0, _GAUSSIAN)), fold.features.head, settings.em)
     one = HeadPrior(one.log_weights, one.means, one.roots * found.head_scale)
-    most = max(len(fold.train) // _TASKS_PER_COMPONENT, 1)
-    for size in sorted({min(size, most) for size in sizes}):
-        some = statistics.select(slice(0, max(_LAST * size, _GAUSSIAN)))
+    for size, tasks in enough.items():
         start = found.heads.get(size)
-        yield size, fit_mixture(some, one, size, settings.em, seed=seed, start=start)
+        yield (
+            size,
+            fit_mixture(statistics.select(tasks), one, size, settings.em, seed=seed, start=start),
+        )
 
 
 def _statistics(fold: Fold, remainder: Remainder, points: int, trend: Tensor) -> HeadStatistics:

@@ -18,12 +18,13 @@ import torch
 from scipy.cluster.vq import kmeans2
 from torch import Tensor
 
-from metabo.cores import on_cores
+from metabo.cores import on_cores, part_size
 from metabo.mixture.expectation import Moments, Pairs, expectation, likely_pairs, moments
 from metabo.mixture.statistics import HeadPrior, HeadStatistics
 
 _LOOK_EVERY = 3  # EM steps from one choice of the pairs of tasks and components to the next ...
 _NEGLIGIBLE = 1e-4  # ... between which those of a smaller share are left out
+_PAIRS = 512  # whose left-out evidence is found at once
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,8 @@ def fit_mixture(
 def held_out_evidence(statistics: HeadStatistics, prior: HeadPrior) -> Tensor:
     """The log marginal likelihood `T` of tasks under a mixture that has not seen them."""
     every = Pairs.every(statistics.num_tasks, len(prior.roots), prior.means.device)
-    parts = on_cores(lambda pairs: expectation(statistics, prior, pairs).evidence, every.split(512))
-    return torch.cat(parts)
+    parts = every.split(part_size(_PAIRS, prior.means.device))
+    return torch.cat(on_cores(lambda part: expectation(statistics, prior, part).evidence, parts))
 
 
 def _maximise(

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metabo.cores import on_cores
+from metabo.cores import on_cores, part_size
 from metabo.mixture.statistics import HeadPrior, HeadStatistics
 
 _TASKS = 1024  # whose likely components are found at once
@@ -140,7 +140,8 @@ def moments(statistics: HeadStatistics, prior: HeadPrior, pairs: Pairs) -> tuple
         )
         return found.evidence.sum(), *sums, found.shares
 
-    parts = on_cores(of, pairs.split(max(_CHUNK_BYTES // (8 * rank**2), 8)))
+    size = part_size(max(_CHUNK_BYTES // (8 * rank**2), 8), prior.roots.device)
+    parts = on_cores(of, pairs.split(size))
     *columns, shares = zip(*parts, strict=True)
     return Moments(*(torch.stack(values).sum(0) for values in columns)), torch.cat(shares)
 
@@ -168,7 +169,7 @@ def likely_pairs(statistics: HeadStatistics, prior: HeadPrior, count: int) -> Pa
         energy = (pull * means).sum(-1) - 2 * part @ means.mT - torch.stack(sides, -1)
         return constant - 0.5 * energy
 
-    score = torch.cat(on_cores(of, projection.split(_TASKS)))
+    score = torch.cat(on_cores(of, projection.split(part_size(_TASKS, projection.device))))
     best = score.topk(count, -1).indices
     return Pairs.where(torch.zeros_like(score, dtype=torch.bool).scatter_(1, best, True))
 

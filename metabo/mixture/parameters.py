@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from metabo.cores import on_cores
+from metabo.cores import on_cores, part_size
 from metabo.mixture.components import Mixture
 from metabo.mixture.conditioning import ConditionedMixture
 from metabo.mixture.expectation import expectation, likely_pairs
@@ -120,7 +120,7 @@ def _regress(
     mass = places.new_zeros(count)
     first = places.new_zeros(count, rank + size)
     second = places.new_zeros(count, rank + size, rank + size)
-    parts = likely_pairs(statistics, prior, _NEAREST).split(_CHUNK)
+    parts = likely_pairs(statistics, prior, _NEAREST).split(part_size(_CHUNK, places.device))
     posteriors = on_cores(lambda part: expectation(statistics, prior, part), parts)
     for pairs, found in zip(parts, posteriors, strict=True):
         joint = torch.cat([found.center, places[pairs.task]], -1)  # P x (r + size)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metabo.cores import on_cores
+from metabo.cores import on_cores, part_size
 from metabo.mixture.remainder import Remainder, whiten
 
 _CHUNK_BYTES = 1 << 19  # of tasks' covariances at once: what is made of them stays in the cache
@@ -60,6 +60,7 @@ class HeadStatistics:
             trend: `p`, the head of the family's mean function, if the remainder depends on it.
         """
         size = max(_CHUNK_BYTES // (8 * inputs.shape[1] ** 2), 1)
+        size = part_size(size, inputs.device)
 
         def of(part: slice) -> tuple[Tensor, ...]:
             own, x = features[part], inputs[part]
