@@ -22,6 +22,7 @@ from metabo.tasks.task import TaskBatch
 FEW = 16  # with fewer tasks features are not refined, and every task is left out once
 _MANY = 200  # with fewer tasks frozen features compete with refined ones
 _MAX_FOLDS = 8
+_COPIES_PER_STEP = (16, 32)  # of tasks, in Reptile and in refinement: as good as more
 _ALGORITHMS = {algorithm.name: algorithm for algorithm in (REPTILE, FIRST_ORDER_MAML, MAML)}
 
 
@@ -53,6 +54,16 @@ class FeatureSettings:
             raise ValueError(
                 f"algorithm must be one of {', '.join(_ALGORITHMS)}; got {self.algorithm!r}"
             )
+
+
+def for_copies(settings: FeatureSettings) -> FeatureSettings:
+    """Settings for few tasks with many copies, of which a step needs fewer."""
+    of_reptile, of_refine = _COPIES_PER_STEP
+    reptile, refine = settings.reptile, settings.refine
+    if reptile is not None:
+        reptile = replace(reptile, tasks_per_step=min(of_reptile, reptile.tasks_per_step))
+    refine = replace(refine, tasks_per_step=min(of_refine, refine.tasks_per_step))
+    return replace(settings, reptile=reptile, refine=refine)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,14 +136,15 @@ def train_features(
     """Go on from a meta-learned network.
 
     It is refined where tasks are many, and fitted to all observations at once where tasks are few
-    and these outnumber its weights.
+    and these outnumber its weights. Without left-out tasks, no refinement stops early.
     """
-    few = held_out is None or len(tasks) + len(held_out) < FEW
+    few = len(tasks) + (0 if held_out is None else len(held_out)) < FEW
     if few and int(tasks.counts.sum()) > sum(layer.numel() for layer in network.layers):
         network = regress(network, tasks, settings.regression_steps, seed=seed)
     network = network.to(tasks.Y.device, torch.float64).requires_grad_(False)
-    if held_out is None or few:
+    if few:
         return _unrefined(network, tasks)
+    held_out = tasks if held_out is None else held_out
     refined = refine(network, tasks, held_out, settings.refine, seed=seed, progress=progress)
     if len(tasks) < _MANY:
         frozen = replace(settings.refine, feature_step_size=0.0)

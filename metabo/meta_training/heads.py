@@ -12,6 +12,7 @@ from torch import Tensor
 from metabo.cores import on_cores, part_size
 from metabo.meta_training.features import Features
 from metabo.meta_training.levels import Levels, without_levels
+from metabo.meta_training.shifts import Shifts
 from metabo.mixture import (
     EMSettings,
     HeadPrior,
@@ -69,11 +70,12 @@ class Fold:
     train: TaskBatch
     held_out: TaskBatch
     levels: bool
+    shifts: Shifts | None = None
 
     @cached_property
     def trend(self) -> Tensor:
         """The head, `p`, of the family's mean function, in the units of the shapes."""
-        tasks = _enough(self.shapes.select(slice(0, _GAUSSIAN)), _TREND_POINTS)
+        tasks = _enough(self.seen.select(slice(0, _GAUSSIAN)), _TREND_POINTS)
         own = self.features
         statistics = HeadStatistics.of_tasks(
             own.network.features(tasks.X), tasks.X, tasks.Y, tasks.mask, own.remainder
@@ -84,6 +86,11 @@ class Fold:
     def shapes(self) -> TaskBatch:
         """The training tasks in the units that the mixture is learned in."""
         return without_levels(self.train) if self.levels else self.train
+
+    @cached_property
+    def seen(self) -> TaskBatch:
+        """These and their shifted copies, if there are any: what the network and heads are from."""
+        return self.shapes if self.shifts is None else self.shifts.apply(self.shapes)
 
     @cached_property
     def held_out_shapes(self) -> TaskBatch:
@@ -129,9 +136,7 @@ def assemble(
 
 def fit_one(fold: Fold, remainder: Remainder, em: EMSettings, points: int) -> HeadPrior:
     """One Gaussian over the heads of the fold's training tasks."""
-    some = replace(fold, train=fold.train.select(slice(0, _GAUSSIAN)))
-    # With the trend of the fold, which is kept: that of a part would be fitted anew at each call.
-    statistics = _statistics(some, remainder, points, fold.trend)
+    statistics = _statistics(fold, slice(0, _GAUSSIAN), remainder, points)
     return fit_gaussian(statistics, fold.features.head, em)
 
 
@@ -178,7 +183,7 @@ def fit_left_out_remainder(folds: list[Fold], settings: HeadSettings) -> LeftOut
             )
         start, head_scale = fit_remainder(groups, start)
     size = max(settings.num_components)
-    if len(folds) == 1 and size > 1 and size * _TASKS_PER_COMPONENT <= len(folds[0].train):
+    if len(folds) == 1 and size > 1 and size * _TASKS_PER_COMPONENT <= len(folds[0].seen):
         # From the small side: a mixture beside a large remainder leaves too much to it.
         found = LeftOutFit(replace(start, outputscale=0.01 * start.outputscale), head_scale)
         heads = dict(candidates(folds[0], found, (size,), settings, 0, tasks_per_component=_FIRST))
@@ -233,13 +238,12 @@ def candidates(
     tasks_per_component: int = _LAST,
 ) -> Iterator[tuple[int, HeadPrior]]:
     """Each number of components, cut to what the fold's tasks can carry, with the fitted heads."""
-    most = max(len(fold.train) // _TASKS_PER_COMPONENT, 1)
+    most = max(len(fold.seen) // _TASKS_PER_COMPONENT, 1)
     enough = {
         size: slice(0, max(tasks_per_component * size, _GAUSSIAN))
         for size in sorted({min(size, most) for size in sizes})
     }
-    some = replace(fold, train=fold.train.select(enough[max(enough)]))
-    statistics = _statistics(some, found.remainder, settings.points_per_task, fold.trend)
+    statistics = _statistics(fold, enough[max(enough)], found.remainder, settings.points_per_task)
     one = fit_gaussian(statistics.select(slice(0, _GAUSSIAN)), fold.features.head, settings.em)
     one = HeadPrior(one.log_weights, one.means, one.roots * found.head_scale)
     for size, tasks in enough.items():
@@ -250,10 +254,11 @@ def candidates(
         )
 
 
-def _statistics(fold: Fold, remainder: Remainder, points: int, trend: Tensor) -> HeadStatistics:
-    tasks = _enough(fold.shapes, points)
+def _statistics(fold: Fold, index: slice, remainder: Remainder, points: int) -> HeadStatistics:
+    """Of the tasks at `index`, of those that the fold has seen."""
+    tasks = _enough(fold.seen.select(index), points)
     features = fold.features.network.features(tasks.X)
-    return HeadStatistics.of_tasks(features, tasks.X, tasks.Y, tasks.mask, remainder, trend)
+    return HeadStatistics.of_tasks(features, tasks.X, tasks.Y, tasks.mask, remainder, fold.trend)
 
 
 def _mean_remainder(remainders: list[Remainder]) -> Remainder:

@@ -17,12 +17,15 @@ from metabo.meta_training.provenance import software
 from metabo.meta_training.records import Records
 from metabo.meta_training.refine import RefineSettings
 from metabo.meta_training.reptile import ReptileSettings
+from metabo.meta_training.shifts import Shifts, may_help
 from metabo.meta_training.units import Units
 from metabo.meta_training.way import Fit, Way
 from metabo.prior import Prior
 from metabo.tasks.tables import TableFamily
 from metabo.tasks.task import TaskFamily
 from metabo.warp import Warp
+
+_SHIFT = 0.2  # of few tasks along encoded inputs, the standard deviation: a 17th of the range
 
 
 @dataclass(frozen=True)
@@ -91,12 +94,13 @@ def meta_train(
         found = fit_warp(inputs, raw, seed=seed) if is_table else None
         device = choose_device(device)
 
-        def fit(warp: Warp | None, levels: bool) -> Fit:
+        def fit(warp: Warp | None, levels: bool, shifts: Shifts | None = None) -> Fit:
             units = Units.of(raw, warp)
             return Way(
                 tasks=units.tasks(inputs, raw).to(device),
                 units=units,
                 levels=levels,
+                shifts=shifts,
                 features=settings.features,
                 heads=settings.heads,
                 seed=seed,
@@ -109,6 +113,10 @@ def meta_train(
         if found is not None:  # a warp that was found without features may be worth less with them
             fits.append(fit(None, max(fits, key=_evidence).levels))
         best = max(fits, key=_evidence)
+        numeric = family.space.dim - len(family.space.categorical_dims)
+        if may_help(raw, numeric):
+            fits.append(fit(best.units.warp, best.levels, Shifts(_SHIFT, numeric, seed)))
+            best = max(fits, key=_evidence)
         tasks = best.units.tasks(inputs, raw).to(device)
         parameters = parameter_map(family, best, tasks, seed=seed)
     return Prior(

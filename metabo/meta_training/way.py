@@ -17,6 +17,7 @@ from metabo.meta_training.features import (
     Features,
     FeatureSettings,
     complement,
+    for_copies,
     left_out,
     meta_learned,
     train_features,
@@ -34,6 +35,7 @@ from metabo.meta_training.levels import without_levels
 from metabo.meta_training.plain import fit_plain_kernels
 from metabo.meta_training.progress import progress_bar
 from metabo.meta_training.records import Records
+from metabo.meta_training.shifts import Shifts
 from metabo.meta_training.units import Units
 from metabo.mixture import HeadPrior, Mixture, Remainder
 from metabo.network import MLP
@@ -67,11 +69,24 @@ class Fit:
 
 @dataclass(frozen=True, eq=False)
 class Way:
-    """One way to model the tasks: in some units, with or without levels of their own."""
+    """One way to model the tasks: in some units, with or without levels of their own, and shifts.
+
+    Attributes:
+        tasks: In these units, X encoded.
+        units: The units.
+        levels: Whether tasks have an offset and a scale of their own.
+        shifts: What training tasks are seen as besides; None for nothing.
+        features: How networks are trained.
+        heads: How the mixture is fitted.
+        seed: Of all that is random.
+        progress: As in `meta_train`.
+        records: As in `meta_train`.
+    """
 
     tasks: TaskBatch
     units: Units
     levels: bool
+    shifts: Shifts | None
     features: FeatureSettings
     heads: HeadSettings
     seed: int
@@ -106,6 +121,7 @@ class Way:
             plain=fit_plain_kernels(folds, remainder, heads),
             choices={
                 "levels": self.levels,
+                "shifts": self.shifts and self.shifts.sd,
                 "warp": self.units.warp and asdict(self.units.warp),
                 "num_components": size,
                 "evidence": {str(k): float(v.mean()) for k, v in evidence.items()},
@@ -163,7 +179,10 @@ class Way:
         select, count = self.tasks.select, len(self.tasks)
         parts = [(select(complement(group, count)), select(group)) for group in groups]
         features = self._features({f"fold{i}": part for i, part in enumerate(parts)})
-        return [Fold(own, *part, self.levels) for own, part in zip(features, parts, strict=True)]
+        return [
+            Fold(own, *part, self.levels, self.shifts)
+            for own, part in zip(features, parts, strict=True)
+        ]
 
     def _everything(self, folds: list[Fold]) -> Fold:
         """All tasks; the features of the only fold, which left-out tasks stopped, or new ones."""
@@ -171,7 +190,7 @@ class Way:
             features = folds[0].features
         else:
             (features,) = self._features({"all": (self.tasks, None)})
-        return Fold(features, self.tasks, self.tasks, self.levels)
+        return Fold(features, self.tasks, self.tasks, self.levels, self.shifts)
 
     def _features(self, parts: dict[str, tuple[TaskBatch, TaskBatch | None]]) -> list[Features]:
         """A network for each part: tasks to train on, and left-out ones, if any."""
@@ -180,12 +199,19 @@ class Way:
                 f"levels-{name}": (without_levels(train), out and without_levels(out))
                 for name, (train, out) in parts.items()
             }
+        settings = self.features
+        if self.shifts is not None:
+            settings = for_copies(settings)
+            parts = {
+                f"shifted-{name}": (self.shifts.apply(train), out)
+                for name, (train, out) in parts.items()
+            }
         if self.units.warp is not None:
             parts = {f"warped-{name}": part for name, part in parts.items()}
         starts = [
             meta_learned(
                 train,
-                self.features,
+                settings,
                 seed=self.seed,
                 progress=self.progress,
                 records=self.records and self.records.named(name),
@@ -200,7 +226,7 @@ class Way:
                 start, (train, out) = part
                 shown = self.progress and alone
                 features = train_features(
-                    start, train, out, self.features, seed=self.seed, progress=shown
+                    start, train, out, settings, seed=self.seed, progress=shown
                 )
                 bar.advance(row)
                 return features
