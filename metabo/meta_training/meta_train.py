@@ -115,8 +115,8 @@ def meta_train(
         best = max(fits, key=_evidence)
         numeric = family.space.dim - len(family.space.categorical_dims)
         if may_help(raw, numeric):
-            fits.append(fit(best.units.warp, best.levels, Shifts(_SHIFT, numeric, seed)))
-            best = max(fits, key=_evidence)
+            shifted = fit(best.units.warp, best.levels, Shifts(_SHIFT, numeric, seed))
+            best = shifted if _is_clearly_better(shifted, best) else best
         tasks = best.units.tasks(inputs, raw).to(device)
         parameters = parameter_map(family, best, tasks, seed=seed)
     return Prior(
@@ -143,4 +143,10 @@ def meta_train(
 
 
 def _evidence(fit: Fit) -> float:
-    return fit.evidence
+    return float(fit.evidence.mean())
+
+
+def _is_clearly_better(one: Fit, other: Fit) -> bool:
+    """Whether what is gained is more than its standard error over the left-out tasks."""
+    gain = one.evidence - other.evidence
+    return float(gain.mean()) > float(gain.std(correction=0)) / len(gain) ** 0.5

@@ -62,7 +62,7 @@ class Fit:
     known: KnownPoints | None
     remainder: Remainder
     trend: Tensor
-    evidence: float
+    evidence: Tensor  # of each left-out task
     plain: PlainKernels
     choices: dict[str, Any]
 
@@ -117,7 +117,7 @@ class Way:
             known=None if effects is None else effects.points,
             remainder=remainder,
             trend=final.trend,
-            evidence=float(late[size].mean()),
+            evidence=late[size],
             plain=fit_plain_kernels(folds, remainder, heads),
             choices={
                 "levels": self.levels,
