@@ -104,16 +104,17 @@ class Way:
         assert remainder.trend is not None
         evidence, late, last = self._judge(folds, found)
         size = _smallest_good(evidence)
-        final = self._everything(folds)
+        final, head = self._everything(folds), last[size]
         if len(folds) > 1 or len(self.tasks) < _PLENTY:
-            last = dict(candidates(final, found, (size,), heads, self.seed))
+            # More tasks may have fewer copies, which may carry a little less than this size.
+            ((_, head),) = candidates(final, found, (size,), heads, self.seed)
         effects = fit_effects(folds, final)
         slope = None if effects is None else (effects.mean, effects.sd)
         return Fit(
             units=self.units,
             levels=self.levels,
             network=final.features.network,
-            mixture=assemble(last[size], remainder, final, slope),
+            mixture=assemble(head, remainder, final, slope),
             known=None if effects is None else effects.points,
             remainder=remainder,
             trend=final.trend,

@@ -12,6 +12,7 @@ from torch import Tensor
 from metabo import FunctionFamily, LogisticFamily, meta_train
 from metabo.benchmark.few_shot import few_shot, grid_episode
 from metabo.benchmark.methods import Metabo
+from metabo.meta_training.heads import HeadSettings
 from metabo.meta_training.meta_train import MetaTrainSettings
 from metabo.meta_training.shifts import Shifts, may_help
 from metabo.tasks.task import TaskBatch
@@ -111,3 +112,11 @@ def test_where_tasks_are_all_at_one_place_they_are_not_chosen() -> None:
     shifts, density = scores(family, 16)
     assert shifts is None
     assert density < -0.5
+
+
+def test_all_tasks_may_carry_less_than_those_of_a_fold() -> None:
+    # Eight tasks have 256 copies, sixteen for each component; ten have 250.
+    smoke = MetaTrainSettings.smoke()
+    settings = replace(smoke, num_tasks=10, heads=HeadSettings(num_components=(16,)))
+    prior = meta_train(LogisticFamily(), settings=settings, device="cpu", progress=False)
+    assert prior.provenance["chosen"]["num_components"] in (1, 16)
