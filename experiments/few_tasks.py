@@ -24,6 +24,7 @@ from metabo.benchmark.report import summarise, table
 from metabo.benchmark.run import run, run_rows
 from metabo.meta_training.meta_train import MetaTrainSettings, meta_train
 
+_MANY = 200  # tasks that are never shifted
 OUT = Path(__file__).parent / "results" / "few_tasks"
 
 
@@ -50,9 +51,13 @@ def main(smoke: bool = False, seed: int = 0, out: Path = OUT) -> None:
     for own_seed in range(seed, seed + settings.seeds):
         for count in settings.num_tasks:
             few = replace(settings.meta_train, num_tasks=count, points_per_task=settings.points)
-            grid.append((f"metabo, N = {count}", partial(
-                meta_train, family, seed=own_seed, settings=few, device="cpu", progress=False
-            ), own_seed))  # fmt: skip
+            shown = {"metabo": few}
+            if count < _MANY:
+                shown["no shifts"] = replace(few, shift_sd=0.0)
+            for name, own in shown.items():
+                grid.append((f"{name}, N = {count}", partial(
+                    meta_train, family, seed=own_seed, settings=own, device="cpu", progress=False
+                ), own_seed))  # fmt: skip
     priors = run([train for _, train, _ in grid], label="meta-training", jobs=settings.jobs)
     methods: list[tuple[Predictor, int]] = [(VanillaGP(), seed), (Exact(family), seed)]
     methods += [(Metabo(p, name), s) for p, (name, _, s) in zip(priors, grid, strict=True)]

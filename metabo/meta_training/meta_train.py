@@ -25,8 +25,6 @@ from metabo.tasks.tables import TableFamily
 from metabo.tasks.task import TaskFamily
 from metabo.warp import Warp
 
-_SHIFT = 0.2  # of few tasks along encoded inputs, the standard deviation: a 17th of the range
-
 
 @dataclass(frozen=True)
 class MetaTrainSettings:
@@ -36,6 +34,8 @@ class MetaTrainSettings:
         num_tasks: How many tasks are drawn from a family in closed form; a table has its own.
         points_per_task: How many observations of each.
         table_points_per_task: How many of a long task in a table at most.
+        shift_sd: The standard deviation of the shifts that few short tasks are also seen with, if
+            left-out ones gain by it; encoded inputs have a range of 2 sqrt(3). 0 for none.
         features: The network.
         heads: The mixture.
     """
@@ -43,6 +43,7 @@ class MetaTrainSettings:
     num_tasks: int = 8000
     points_per_task: int = 40
     table_points_per_task: int = 30_000
+    shift_sd: float = 0.2
     features: FeatureSettings = field(default_factory=FeatureSettings)
     heads: HeadSettings = field(default_factory=HeadSettings)
 
@@ -114,8 +115,9 @@ def meta_train(
             fits.append(fit(None, max(fits, key=_evidence).levels))
         best = max(fits, key=_evidence)
         numeric = family.space.dim - len(family.space.categorical_dims)
-        if may_help(raw, numeric):
-            shifted = fit(best.units.warp, best.levels, Shifts(_SHIFT, numeric, seed))
+        if settings.shift_sd > 0 and may_help(raw, numeric):
+            shifts = Shifts(settings.shift_sd, numeric, seed)
+            shifted = fit(best.units.warp, best.levels, shifts)
             best = shifted if _is_clearly_better(shifted, best) else best
         tasks = best.units.tasks(inputs, raw).to(device)
         parameters = parameter_map(family, best, tasks, seed=seed)

@@ -16,7 +16,7 @@ METHODS = {
         *("vanilla GP", "ReptileMeanGP", "ReptileKernelGP", "Reptile and SGD"),
         *("metabo, K = 1", "metabo", "exact Bayes"),
     },
-    "few_tasks": {"vanilla GP", "exact Bayes", "metabo, N = 4"},
+    "few_tasks": {"vanilla GP", "exact Bayes", "metabo, N = 4", "no shifts, N = 4"},
     "wrong_prior": {"random", "vanilla GP", "metabo"},
     "point_effects": {"metabo", "metabo, without effects"},
     "ablation": {
