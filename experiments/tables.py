@@ -76,15 +76,6 @@ def contest(name: str, results: Path) -> str:
     return "\n".join(lines)
 
 
-def packages(results: Path) -> str:
-    """Regrets and mean ranks beside other packages, and seconds."""
-    name = "bo_packages"
-    rows = contest_rows(results / name)
-    regrets = markdown(summarise(rows, "regret"), scores.shown_counts(scores.curves(rows)))
-    ranks = mean_ranks(name, results)
-    return f"{regrets}\n\nMean ranks, and seconds of a suggestion:\n\n{ranks}"
-
-
 def mean_ranks(name: str, results: Path) -> str:
     """The mean ranks of all methods, the best at the end first, and seconds of a suggestion.
 
@@ -241,7 +232,6 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "hpobench_ranks": partial(mean_ranks, "bo_hpobench_2000"),
     "bo_hpobench_2000": partial(contest, "bo_hpobench_2000"),
     "bo_hpolib_2000": partial(contest, "bo_hpolib_2000"),
-    "bo_packages": packages,
     "bo_nasbench201": partial(contest, "bo_nasbench201"),
     "bo_svm_digits": partial(contest, "bo_svm_digits"),
     "bo_logistic": partial(contest, "bo_logistic"),
