@@ -23,8 +23,8 @@ from metabo.benchmark.record import write_meta, write_table
 from metabo.benchmark.report import summarise, table
 from metabo.benchmark.run import run, run_rows
 from metabo.meta_training.meta_train import MetaTrainSettings, meta_train
+from metabo.meta_training.shifts import MOST_TASKS
 
-_MANY = 200  # tasks that are never shifted
 OUT = Path(__file__).parent / "results" / "few_tasks"
 
 
@@ -52,7 +52,7 @@ def main(smoke: bool = False, seed: int = 0, out: Path = OUT) -> None:
         for count in settings.num_tasks:
             few = replace(settings.meta_train, num_tasks=count, points_per_task=settings.points)
             shown = {"metabo": few}
-            if count < _MANY:
+            if count < MOST_TASKS:
                 shown["no shifts"] = replace(few, shift_sd=0.0)
             for name, own in shown.items():
                 grid.append((f"{name}, N = {count}", partial(

@@ -25,8 +25,6 @@ from metabo.baselines.earlier_runs import EarlierRuns
 from metabo.baselines.snapped_search import SnappedSearch
 from metabo.objective import Objective
 
-_MAX_POINTS = 140  # of all earlier tasks together, as of the multi-task GP: the cost is cubic
-_MAX_TASKS = 20
 _TASK, _TARGET, _OWN = "task", "value", "this one"
 
 
@@ -50,8 +48,7 @@ class BayBESearch(SnappedSearch):
     ) -> None:
         super().__init__(runs.space, candidates, seed=seed)
         self.objective = objective
-        num_tasks = min(len(runs), _MAX_TASKS)
-        tasks = runs.sample(max(_MAX_POINTS // num_tasks, 1))[:num_tasks]
+        tasks = runs.small_sample()
         self.offset, self.scale = float(runs.offsets.mean()), float(runs.scales.mean())
         seen = torch.cat([self.candidates, *(task.X for task in tasks)])
         varied = [i for i in range(self.space.dim) if len(seen[:, i].unique()) > 1]
@@ -69,16 +66,13 @@ class BayBESearch(SnappedSearch):
                 # An objective needs responses as they were; else those of all tasks are alike.
                 values = task.Y if objective is None else objective(offset + scale * task.Y, task.X)
                 self._add(task.X, values, task.name)
-        self._recommended: tuple[int, Tensor] | None = None
 
-    def wanted(self) -> Tensor:
+    def draw(self) -> Tensor:
         """What the campaign recommends, `d`."""
-        if self._recommended is None or self._recommended[0] != len(self.Y):
-            with _quiet(), torch.random.fork_rng(devices=[]):
-                torch.manual_seed(self.seed + len(self.Y))
-                (row,) = self._campaign.recommend(batch_size=1).index
-            self._recommended = (len(self.Y), self.candidates[row])
-        return self._recommended[1]
+        with _quiet(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed + len(self.Y))
+            (row,) = self._campaign.recommend(batch_size=1).index
+        return self.candidates[row]
 
     def tell(self, x: Mapping[str, Any], y: float) -> None:
         """Take a measured response; errors as in `CandidateSearch`."""

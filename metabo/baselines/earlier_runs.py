@@ -10,6 +10,8 @@ from metabo.objective import Objective
 from metabo.space import InputSpace
 from metabo.tasks import TableFamily, Task
 
+_FEW_POINTS = 140  # of all earlier tasks together: the cost of a fit is cubic
+_FEW_TASKS = 20
 _SAME = 1e-6  # encoded inputs are of order one; nearer than this is the same point
 
 
@@ -51,6 +53,11 @@ class EarlierRuns:
             part = task.subset(rows)
             drawn.append(Task(task.name, task.space, part.X, (part.Y - offset) / scale))
         return drawn
+
+    def small_sample(self) -> list[Task]:
+        """At most 20 tasks and 140 observations in equal parts, likewise, for one model of all."""
+        num_tasks = min(len(self), _FEW_TASKS)
+        return self.sample(max(_FEW_POINTS // num_tasks, 1))[:num_tasks]
 
     def scale_of(self, Y: Tensor) -> tuple[float, float]:
         """Offset and scale of a new task by its first responses `n x 1`.

@@ -24,8 +24,6 @@ from metabo.baselines.refitted_gp import is_due
 from metabo.baselines.vanilla_gp import quiet
 from metabo.objective import Objective
 
-_MAX_POINTS = 140  # of all earlier tasks together: the cost of a fit is cubic
-_MAX_TASKS = 20
 _FIRST_FIT, _NEXT_FITS = 200, 30  # iterations; a later fit goes on from where the last one ended
 _WIDTH = 12**0.5  # of an encoded input; BoTorch's priors are meant for inputs of width one
 
@@ -50,11 +48,10 @@ class MultiTaskSearch(ImprovementSearch):
     ) -> None:
         super().__init__(runs.space, candidates, objective=objective, seed=seed)
         self._initial = portfolio(runs.objective_values(self.candidates, objective), 1)
-        num_tasks = min(len(runs), _MAX_TASKS)
-        tasks = runs.sample(max(_MAX_POINTS // num_tasks, 1))[:num_tasks]
+        tasks = runs.small_sample()
         self._earlier_X = torch.cat([self._with(i, task.X) for i, task in enumerate(tasks)])
         self._earlier_Y = torch.cat([task.Y for task in tasks])
-        self._own = num_tasks
+        self._own = len(tasks)
         self.offset, self.scale = float(runs.offsets.mean()), float(runs.scales.mean())
         self._last: MultiTaskGP | None = None
 

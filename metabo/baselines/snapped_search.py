@@ -19,10 +19,17 @@ class SnappedSearch(CandidateSearch):
     def __init__(self, space: InputSpace, candidates: Tensor, *, seed: int = 0) -> None:
         super().__init__(space, candidates, seed=seed)
         self._codes = space.encode(self.candidates)
+        self._wanted: tuple[int, Tensor] | None = None
 
-    @abstractmethod
     def wanted(self) -> Tensor:
         """Where the sampler wants to go next, `d`, the same until the next answer."""
+        if self._wanted is None or self._wanted[0] != len(self.Y):
+            self._wanted = (len(self.Y), self.draw())
+        return self._wanted[1]
+
+    @abstractmethod
+    def draw(self) -> Tensor:
+        """What the sampler draws, `d`, once after each answer."""
 
     def scores(self, indices: Tensor) -> Tensor:
         """How near the candidates are."""

@@ -13,6 +13,6 @@ class SobolSearch(SnappedSearch):
     Arguments as in `CandidateSearch`; the seed is that of the scrambling.
     """
 
-    def wanted(self) -> Tensor:
+    def draw(self) -> Tensor:
         """The sequence's next point, `d`."""
         return self.space.sample(len(self.Y) + 1, seed=self.seed)[-1]

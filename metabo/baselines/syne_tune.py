@@ -64,16 +64,18 @@ class SyneTuneSearch(SnappedSearch):
     ) -> None:
         super().__init__(runs.space, candidates, seed=seed)
         self.objective = objective
-        self._wanted: tuple[int, Tensor] | None = None
+        with redirect_stdout(io.StringIO()):  # they print their seconds, or the box
+            self._scheduler = self.begin(runs)
 
-    def wanted(self) -> Tensor:
+    @abstractmethod
+    def begin(self, runs: EarlierRuns) -> Any:
+        """The scheduler, given the earlier runs."""
+
+    def draw(self) -> Tensor:
         """What the scheduler suggests, `d`."""
-        if self._wanted is None or self._wanted[0] != len(self.Y):
-            config = self.suggest()
-            row = [float(config[name]) for name in self.space.names]
-            point = self.space.snap(torch.tensor(row, dtype=torch.float64))
-            self._wanted = (len(self.Y), point)
-        return self._wanted[1]
+        config = self.suggest()
+        row = [float(config[name]) for name in self.space.names]
+        return self.space.snap(torch.tensor(row, dtype=torch.float64))
 
     @abstractmethod
     def suggest(self) -> dict[str, Any]:
@@ -83,52 +85,36 @@ class SyneTuneSearch(SnappedSearch):
 class CopulaSearch(SyneTuneSearch):
     """Copula Thompson sampling; as in `SyneTuneSearch`."""
 
-    def __init__(
-        self,
-        runs: EarlierRuns,
-        candidates: Tensor,
-        *,
-        objective: Objective | None = None,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(runs, candidates, objective=objective, seed=seed)
-        with redirect_stdout(io.StringIO()):  # it prints its seconds
-            self._searcher = quantile_based.QuantileBasedSurrogateSearcher(
-                config_space(self.space),
-                evaluations(runs, objective, minimize=True),  # it only looks for the lowest
-                random_seed=seed,
-            )
+    def begin(self, runs: EarlierRuns) -> Any:
+        """The trees, fitted."""
+        return quantile_based.QuantileBasedSurrogateSearcher(
+            config_space(self.space),
+            evaluations(runs, self.objective, minimize=True),  # it only looks for the lowest
+            random_seed=self.seed,
+        )
 
     def suggest(self) -> dict[str, Any]:
         """A draw."""
-        return self._searcher.suggest()
+        return self._scheduler.suggest()
 
 
 class BoundingBoxSearch(SyneTuneSearch):
     """Conformal quantile regression in a bounding box; as in `SyneTuneSearch`."""
 
-    def __init__(
-        self,
-        runs: EarlierRuns,
-        candidates: Tensor,
-        *,
-        objective: Objective | None = None,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(runs, candidates, objective=objective, seed=seed)
+    def begin(self, runs: EarlierRuns) -> Any:
+        """The regression, in the box."""
 
         def in_box(box: dict[str, Any], metric: str, minimize: bool, random_seed: int) -> CQR:
             return CQR(box, metric, do_minimize=minimize, random_seed=random_seed)
 
-        with redirect_stdout(io.StringIO()):  # it prints the box
-            self._scheduler = BoundingBox(
-                in_box,
-                config_space(self.space),
-                _METRIC,
-                evaluations(runs, objective, minimize=False),
-                do_minimize=False,
-                random_seed=seed,
-            )
+        return BoundingBox(
+            in_box,
+            config_space(self.space),
+            _METRIC,
+            evaluations(runs, self.objective, minimize=False),
+            do_minimize=False,
+            random_seed=self.seed,
+        )
 
     def suggest(self) -> dict[str, Any]:
         """Where the regression promises most."""

@@ -50,21 +50,17 @@ class TPESearch(SnappedSearch):
         self.objective = objective
         self.distributions = distributions(space)
         self._study = _study(seed)
-        self._wanted: tuple[int, Tensor] | None = None
 
-    def wanted(self) -> Tensor:
-        """What the sampler draws, `d`."""
-        if self._wanted is None or self._wanted[0] != len(self.Y):
-            trial = self._study.ask(self.distributions)
-            # What is measured is another point, which `tell` adds as a trial of its own.
-            self._study.tell(trial, state=TrialState.FAIL)
-            row = [
-                float(distribution.to_internal_repr(trial.params[name]))
-                for name, distribution in self.distributions.items()
-            ]
-            point = self.space.snap(torch.tensor(row, dtype=torch.float64))
-            self._wanted = (len(self.Y), point)
-        return self._wanted[1]
+    def draw(self) -> Tensor:
+        """A trial's point, `d`."""
+        trial = self._study.ask(self.distributions)
+        # What is measured is another point, which `tell` adds as a trial of its own.
+        self._study.tell(trial, state=TrialState.FAIL)
+        row = [
+            float(distribution.to_internal_repr(trial.params[name]))
+            for name, distribution in self.distributions.items()
+        ]
+        return self.space.snap(torch.tensor(row, dtype=torch.float64))
 
     def tell(self, x: Mapping[str, Any], y: float) -> None:
         """Take a measured response; errors as in `CandidateSearch`."""

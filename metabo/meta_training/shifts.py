@@ -13,7 +13,7 @@ import torch
 from metabo.tasks.task import TaskBatch
 
 _TASKS = 256  # with their copies
-_MOST_TASKS = 200  # with so many, there are shifts enough among them ...
+MOST_TASKS = 200  # with so many, there are shifts enough among them ...
 _MOST_OBSERVATIONS = 5000  # ... and with so many observations the mean function is known too well
 _FEWEST = 3  # observations of a copy that are still in the range
 
@@ -74,5 +74,5 @@ def _only(tasks: TaskBatch, kept: torch.Tensor) -> TaskBatch:
 
 def may_help(tasks: TaskBatch, num_numeric: int) -> bool:
     """Whether shifts along so many numeric inputs are worth a try."""
-    few = 1 < len(tasks) < _MOST_TASKS and int(tasks.counts.sum()) <= _MOST_OBSERVATIONS
+    few = 1 < len(tasks) < MOST_TASKS and int(tasks.counts.sum()) <= _MOST_OBSERVATIONS
     return few and num_numeric > 0

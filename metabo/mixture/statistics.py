@@ -59,8 +59,7 @@ class HeadStatistics:
             remainder: The kernel of what the features leave over, and the noise.
             trend: `p`, the head of the family's mean function, if the remainder depends on it.
         """
-        size = max(_CHUNK_BYTES // (8 * inputs.shape[1] ** 2), 1)
-        size = part_size(size, inputs.device)
+        size = part_size(max(_CHUNK_BYTES // (8 * inputs.shape[1] ** 2), 1), inputs.device)
 
         def of(part: slice) -> tuple[Tensor, ...]:
             own, x = features[part], inputs[part]

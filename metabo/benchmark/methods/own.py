@@ -110,12 +110,8 @@ class PlainSurrogateSearch(ImprovementSearch):
         """The surrogate's posterior, in the user's units."""
         points = self.candidates[indices]
         if len(self.Y) == 0:
-            prior = self._start.forward(points)
-            mean, variance = prior.mean, prior.variance
+            found = self._start.forward(points)
         else:
-            model = self.surrogate(self.X, self.Y, self.prior)
-            model.eval()
-            found = exact_marginals(model, points)
-            mean, variance = found.mean, found.variance
-        mean, variance = warped_moments(self.prior.to_user, mean, variance)
+            found = exact_marginals(self.surrogate(self.X, self.Y, self.prior).eval(), points)
+        mean, variance = warped_moments(self.prior.to_user, found.mean, found.variance)
         return Normal(mean, variance.sqrt())

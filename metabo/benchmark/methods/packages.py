@@ -29,8 +29,7 @@ def package_methods(family: TableFamily, *, seed: int) -> list[Searcher]:
         family: As in `transfer_methods`.
         seed: As in `transfer_methods`.
     """
-    runs = EarlierRuns(family, seed=seed)
-    return [PackageMethod(name, runs) for name in PACKAGE_METHODS]
+    return [PackageMethod(name, family, seed) for name in PACKAGE_METHODS]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +37,8 @@ class PackageMethod:
     """A method of another package, imported when it is used."""
 
     name: str
-    runs: EarlierRuns
+    family: TableFamily
+    seed: int
 
     def search(self, problem: Problem, *, seed: int) -> Search:
         """Start with what the package suggests.
@@ -54,6 +54,7 @@ class PackageMethod:
                 f"{self.name!r} needs {error.name}, which is not installed: pip install "
                 '"metabo[packages]"'
             ) from error
+        runs = EarlierRuns(self.family, seed=self.seed)
         return getattr(found, search)(
-            self.runs, problem.candidates, objective=problem.objective, seed=seed
+            runs, problem.candidates, objective=problem.objective, seed=seed
         )
