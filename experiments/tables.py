@@ -51,9 +51,17 @@ def contest_rows(folder: Path) -> pd.DataFrame:
     return read_results(folder).rows
 
 
-def by_search(rows: pd.DataFrame) -> pd.Series:
-    """The regrets by method and number of evaluations, and then by search."""
-    return rows.set_index(["method", "n", "problem", "task", "seed"])["regret"].sort_index()
+def gain(found: pd.DataFrame, theirs: tuple[str, int], ours: tuple[str, int]) -> str:
+    """What one method's regret after n evaluations is more than another's, over tasks.
+
+    Args:
+        found: From `scores.curves`.
+        theirs: The method, and n.
+        ours: Likewise.
+    """
+    (a, _), (b, _) = theirs, ours
+    worse, better = (scores.over_tasks(scores.regrets(found, n)) for _, n in (theirs, ours))
+    return f"{paired_difference(worse[a], better[b])}, over {len(worse)} tasks"
 
 
 def contest(name: str, results: Path) -> str:
@@ -67,11 +75,10 @@ def contest(name: str, results: Path) -> str:
         mean_ranks(name, results),
         "",
     ]
-    regrets = by_search(rows)
     for ours, theirs in ((3, 8), (8, 25), (25, 25)):
-        gain = paired_difference(regrets["vanilla GP", theirs], regrets["metabo", ours])
+        more = gain(found, ("vanilla GP", theirs), ("metabo", ours))
         lines.append(
-            f"- Regret of the vanilla GP after {theirs} minus metabo's after {ours}: {gain}."
+            f"- Regret of the vanilla GP after {theirs} minus metabo's after {ours}: {more}."
         )
     return "\n".join(lines)
 
@@ -145,11 +152,11 @@ def point_effects(results: Path) -> str:
     """Regrets with and without the effects of single points, and what they differ by."""
     rows = pd.read_csv(results / "point_effects" / "rows.csv")
     counts = (1, 2, 3, 5, 10, 25)
-    regrets = by_search(rows)
+    found = scores.curves(rows)
     lines = [markdown(summarise(rows, "regret"), counts), ""]
     for n in counts:
-        gain = paired_difference(regrets["metabo, without effects", n], regrets["metabo", n])
-        lines.append(f"- Regret without the effects minus that with them, after {n}: {gain}.")
+        more = gain(found, ("metabo, without effects", n), ("metabo", n))
+        lines.append(f"- Regret without the effects minus that with them, after {n}: {more}.")
     return "\n".join(lines)
 
 

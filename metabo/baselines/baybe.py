@@ -49,7 +49,7 @@ class BayBESearch(SnappedSearch):
         super().__init__(runs.space, candidates, seed=seed)
         self.objective = objective
         tasks = runs.small_sample()
-        self.offset, self.scale = float(runs.offsets.mean()), float(runs.scales.mean())
+        self.offset, self.scale = runs.average_units
         seen = torch.cat([self.candidates, *(task.X for task in tasks)])
         varied = [i for i in range(self.space.dim) if len(seen[:, i].unique()) > 1]
         self._names = [self.space.names[i] for i in varied]

@@ -45,7 +45,7 @@ class FewShotDeepKernel:
     ) -> None:
         self.runs, self.seed = runs, seed
         self.steps, self.step_size = steps, step_size
-        self.offset, self.scale = float(runs.offsets.mean()), float(runs.scales.mean())
+        self.offset, self.scale = runs.average_units
 
     @cached_property
     def _trained(self) -> tuple[PooledGP, list[float]]:

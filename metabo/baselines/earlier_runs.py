@@ -44,6 +44,11 @@ class EarlierRuns:
     def __len__(self) -> int:
         return len(self.tasks)
 
+    @property
+    def average_units(self) -> tuple[float, float]:
+        """The mean offset and the mean scale of the tasks."""
+        return float(self.offsets.mean()), float(self.scales.mean())
+
     def sample(self, num_points: int) -> list[Task]:
         """At most so many observations of each task, Y standardised by all of its observations."""
         generator = torch.Generator().manual_seed(self.seed)

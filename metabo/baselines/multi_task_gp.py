@@ -52,7 +52,7 @@ class MultiTaskSearch(ImprovementSearch):
         self._earlier_X = torch.cat([self._with(i, task.X) for i, task in enumerate(tasks)])
         self._earlier_Y = torch.cat([task.Y for task in tasks])
         self._own = len(tasks)
-        self.offset, self.scale = float(runs.offsets.mean()), float(runs.scales.mean())
+        self.offset, self.scale = runs.average_units
         self._last: MultiTaskGP | None = None
 
     def _with(self, task: int, X: Tensor) -> Tensor:

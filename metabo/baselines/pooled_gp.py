@@ -1,10 +1,11 @@
 r"""One Gaussian process for many tasks: hyperparameters by their pooled marginal likelihood.
 
 .. math::
-    \sum_t \log N(y_t;\; c,\; s^2 K_t + \sigma^2 I), \quad
+    \sum_t \log N(y_t;\; c + \mu(x),\; s^2 K_t + \sigma^2 I), \quad
     K = \mathrm{Matern}_{5/2}(\psi(x), \psi(x')),
 
-where :math:`\psi` is a network, which makes it a deep kernel, or the encoded inputs.
+where :math:`\psi` is a network, which makes it a deep kernel, or the encoded inputs, and
+:math:`\mu` a network or zero.
 """
 
 from __future__ import annotations
@@ -32,13 +33,24 @@ class PooledGP(nn.Module):
         num_inputs: e.
         hidden: The widths of the network's layers, the last of which is the number of features; if
             empty there is no network, and each input has a length scale of its own.
-        generator: Of the network's weights.
+        generator: Of the networks' weights.
+        mean_hidden: The widths of the hidden layers of the mean's network; if empty the mean is
+            constant.
     """
 
-    def __init__(self, num_inputs: int, hidden: Sequence[int], generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        num_inputs: int,
+        hidden: Sequence[int],
+        generator: torch.Generator,
+        mean_hidden: Sequence[int] = (),
+    ) -> None:
         super().__init__()
         self.network = _network([num_inputs, *hidden], generator)
         self.mean = _parameter(torch.zeros(()))
+        self.mean_network = (
+            _network([num_inputs, *mean_hidden, 1], generator) if mean_hidden else None
+        )
         lengthscales = torch.zeros(1 if hidden else num_inputs)
         # Features that are as wide apart as encoded inputs get length scales of that order.
         self.log_lengthscales = _parameter(lengthscales + math.log(2.0))
@@ -49,6 +61,12 @@ class PooledGP(nn.Module):
     def noise(self) -> Tensor:
         """The variance of the noise."""
         return self.log_noise.exp() + _MIN_NOISE
+
+    def mean_at(self, X: Tensor) -> Tensor:
+        """The mean, `... x n`, at encoded inputs `... x n x e`."""
+        if self.mean_network is None:
+            return self.mean.expand(X.shape[:-1])
+        return self.mean + self.mean_network(X).squeeze(-1)
 
     def covariance(self, A: Tensor, B: Tensor) -> Tensor:
         """The covariance, `... x n x m`, of features `... x n x p` and `... x m x p`."""
@@ -64,7 +82,7 @@ class PooledGP(nn.Module):
             mask: `b x n`, which of them are observations, not padding.
         """
         root = torch.linalg.cholesky(self._gram(self.network(X), mask))
-        residual = torch.where(mask, Y - self.mean, torch.zeros_like(Y)).unsqueeze(-1)
+        residual = torch.where(mask, Y - self.mean_at(X), torch.zeros_like(Y)).unsqueeze(-1)
         whitened = torch.linalg.solve_triangular(root, residual, upper=False)
         # Padding is independent of all else with variance 1: it adds nothing to either term.
         log_determinant = 2 * root.diagonal(dim1=-2, dim2=-1).log().sum()
@@ -88,9 +106,11 @@ class PooledGP(nn.Module):
         everything = torch.ones(len(X), dtype=torch.bool)
         root = torch.linalg.cholesky(self._gram(features, everything))
         half = torch.linalg.solve_triangular(root, self.covariance(features, wanted), upper=False)
-        whitened = torch.linalg.solve_triangular(root, (Y - self.mean).unsqueeze(-1), upper=False)
+        whitened = torch.linalg.solve_triangular(
+            root, (Y - self.mean_at(X)).unsqueeze(-1), upper=False
+        )
         variance = self.log_outputscale.exp() - half.square().sum(0)
-        mean = self.mean + (half.mT @ whitened).squeeze(-1)
+        mean = self.mean_at(query) + (half.mT @ whitened).squeeze(-1)
         return Normal(mean, variance.clamp_min(1e-12).sqrt())
 
     def fit(self, draw: Callable[[], TaskBatch], *, steps: int, step_size: float) -> list[float]:

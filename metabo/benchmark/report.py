@@ -12,7 +12,9 @@ from metabo.benchmark.metrics import bootstrap_interval, gap_closed
 
 
 def summarise(rows: pd.DataFrame, value: str) -> pd.DataFrame:
-    """Mean, median and a 95% bootstrap interval of the mean over tasks (and seeds).
+    """Mean, median and a 95% bootstrap interval of the mean over tasks.
+
+    Tasks are what is independent: where there are several, the seeds of each are averaged first.
 
     Args:
         rows: With columns problem, task, seed, method, n and `value`.
@@ -21,10 +23,11 @@ def summarise(rows: pd.DataFrame, value: str) -> pd.DataFrame:
     Returns:
         One row for each problem, method and n, methods in their order of appearance.
     """
-    groups = rows.groupby(["problem", "method", "n"], sort=False)[value]
+    groups = rows.groupby(["problem", "method", "n"], sort=False)
     summaries = []
-    for (problem, method, n), values in groups:
-        low, high = bootstrap_interval(values)
+    for (problem, method, n), group in groups:
+        values, tasks = group[value], group.groupby("task")[value].mean()
+        low, high = bootstrap_interval(tasks if len(tasks) > 1 else values)
         summaries.append(
             {
                 "problem": problem,

@@ -56,18 +56,31 @@ def test_it_finds_the_top_at_once(runs: EarlierRuns) -> None:
     assert (search.X - 1.2).abs().min() < 0.21
 
 
-def test_without_matching_candidates_a_process_is_fitted(runs: EarlierRuns) -> None:
+def test_two_tasks_give_the_mean_and_what_a_new_one_differs_by(runs: EarlierRuns) -> None:
+    two = EarlierRuns(TableFamily(runs.tasks[:2], runs.space))
+    prior = GaussianPrior(two)
+    search = prior.search(GRID)
+    assert isinstance(search, PooledGPSearch)
+    everything = torch.arange(41)
+    mean = two.values(GRID).mean(0)
+    torch.testing.assert_close(search.predict(everything).mean, mean, atol=0.3, rtol=0)
+    assert search.ask()["x"] == GRID[search.predict(everything).mean.argmax()].item()
+    # What two tasks differ by is what a third may be off by; one task says nothing of that.
+    deviations = (two.values(GRID) - mean) / two.average_units[1]
+    assert 0.2 < search.process.log_outputscale.exp() / (3 * deviations.square().mean()) < 5
+    assert prior.search(GRID).process is search.process  # fitted once
+
+
+def test_where_tasks_were_measured_elsewhere_the_mean_is_a_network(runs: EarlierRuns) -> None:
     part = EarlierRuns(
         TableFamily([t.subset(range(i, 41, 3)) for i, t in enumerate(runs.tasks)], runs.space)
     )
-    prior = GaussianPrior(part)
-    search = prior.search(GRID)
+    search = GaussianPrior(part).search(GRID)
     assert isinstance(search, PooledGPSearch)
-    assert isinstance(
-        GaussianPrior(EarlierRuns(TableFamily(runs.tasks[:2], runs.space))).search(GRID),
-        PooledGPSearch,
-    )
-    for _ in range(7):
+    average = runs.values(GRID).mean(0)
+    found = search.predict(torch.arange(41)).mean
+    assert (found - average).square().mean() < 0.1 * average.var()
+    for _ in range(5):
         x = search.ask()
         search.tell(x, 2 + 1.3 * math.exp(-0.5 * (x["x"] - 1.2) ** 2))
     assert (search.X - 1.2).abs().min() < 0.21

@@ -86,6 +86,20 @@ def test_fitting_finds_the_hyperparameters_of_many_tasks(process: PooledGP) -> N
     assert fitted.mean.item() == pytest.approx(0.7, abs=0.3)
 
 
+def test_the_mean_may_be_a_network() -> None:
+    process = PooledGP(1, (), torch.Generator().manual_seed(0), mean_hidden=(16,))
+    X = torch.linspace(-2, 2, 20, dtype=torch.float64).expand(8, -1).unsqueeze(-1)
+    with torch.no_grad():
+        assert not torch.allclose(process.mean_at(X[0]), process.mean)
+    Y = 3 * X.squeeze(-1).sin() + 0.1 * normal(8, 20, seed=3)
+    process.fit(lambda: TaskBatch(X, Y, torch.full((8,), 20)), steps=300, step_size=0.03)
+    with torch.no_grad():
+        prior = process.posterior(X[0, :0], Y[0, :0], X[0])
+        given = process.posterior(X[0, :3], Y[0, :3] + 1, X[0])
+    assert (prior.mean - 3 * X[0, :, 0].sin()).abs().mean() < 0.3
+    assert (given.mean - prior.mean)[:3].mean() > 0.5 * (given.mean - prior.mean)[-3:].mean()
+
+
 def test_the_network_comes_from_its_generator() -> None:
     first, second, third = (
         PooledGP(2, (8, 4), torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)

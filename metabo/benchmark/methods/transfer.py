@@ -114,5 +114,5 @@ class OneGaussian:
     name: ClassVar[str] = "one Gaussian"
 
     def search(self, problem: Problem, *, seed: int) -> Search:
-        """Start where the prior's mean is best; at random if it is constant."""
+        """Start where the prior's mean is best."""
         return self.prior.search(problem.candidates, objective=problem.objective, seed=seed)
