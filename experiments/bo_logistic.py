@@ -36,8 +36,11 @@ def setups(size: Size, seed: int, work: Path) -> list[Setup]:
                 size.tasks or 40,
                 evaluations=size.evaluations,
                 seed=i,
+                num_candidates=size.candidates or 200,
             )
             key = {"family": family.describe(), "jobs": list(objectives), "tasks": size.tasks}
+            if size.candidates:
+                key["candidates"] = size.candidates
             found.append(Setup(key, load, i))
     return found
 

@@ -132,7 +132,9 @@ def _read(folder: Path, cell: Cell) -> Rows | Failure | None:
         return None
     try:
         content = json.loads(path.read_text())
+        if content["key"] != json.loads(json.dumps(cell.key, default=str)):
+            raise ValueError("it has the key of another cell")
         failure = content.get("failure")
-        return Failure(**failure) if failure else content["rows"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not the result of a cell: delete it, then go on") from error
+        return Failure(**failure) if failure else [dict(row) for row in content["rows"]]
+    except (AttributeError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not the result of its cell: delete it, then go on") from error

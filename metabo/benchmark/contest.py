@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ from metabo.benchmark.loop import optimise
 from metabo.benchmark.methods import (
     OWN_METHODS,
     PACKAGE_METHODS,
+    Metabo,
     Search,
     Searcher,
+    VanillaGP,
     own_methods,
     package_methods,
     plain_methods,
@@ -32,6 +34,7 @@ from metabo.tasks import TableFamily, TaskFamily
 _RUNS = (50, 20)  # earlier tasks, and observations of each, of a family in closed form
 _KEPT = 2  # cases in the memory of a process
 _UNUSED = Failure("no method that takes part has a Prior", "")
+FROM_RUNS = "metabo, earlier runs"  # where the family is known: as the others, who see runs of it
 
 Priors = Mapping[str, Prior | Failure]
 
@@ -70,6 +73,33 @@ class Setup:
         """A name for files and caches."""
         return Cell({**self.key, "seed": self.seed}, list).digest
 
+    def from_runs(self) -> Setup:
+        """The same, but for what is learned from: the earlier runs of a family that is known."""
+        load = partial(_from_runs, self.load, self.seed)
+        return Setup({**self.key, "learned_from": "earlier runs"}, load, self.seed)
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """What was meta-trained for one setup.
+
+    Attributes:
+        prior: On its family.
+        from_runs: On the earlier runs of it that other methods see, where the family is known.
+    """
+
+    prior: Prior | Failure
+    from_runs: Prior | Failure | None = None
+
+    @property
+    def digest(self) -> str:
+        """Tells apart what was learned."""
+        parts = (self.prior, self.from_runs)
+        return "-".join(part.digest if isinstance(part, Prior) else "none" for part in parts)
+
+
+_NOTHING = Learned(_UNUSED, _UNUSED)
+
 
 def run_contest(
     setups: Sequence[Setup], settings: ContestSettings, folder: Path, *, retry: bool = False
@@ -86,8 +116,8 @@ def run_contest(
         ValueError: No method has a name that is wanted.
     """
     _check_names(setups, settings.methods)
-    priors = train_priors(setups, settings, folder / "priors")
-    cells = [cell for setup in setups for cell in _cells(setup, priors[setup.name], settings)]
+    learned = _learn(setups, settings, folder / "priors")
+    cells = [cell for setup in setups for cell in _cells(setup, learned[setup.name], settings)]
     return run_cells(cells, folder / "cells", label="optimising", jobs=settings.jobs, retry=retry)
 
 
@@ -96,7 +126,7 @@ def _check_names(setups: Sequence[Setup], wanted: Sequence[str] | None) -> None:
         return
     known: list[str] = []
     for setup in setups:
-        known += [method.name for method in all_methods(setup.load(), _UNUSED, seed=setup.seed)]
+        known += [method.name for method in all_methods(setup.load(), _NOTHING, seed=setup.seed)]
         if set(wanted) <= set(known):
             return
     unknown = next(name for name in wanted if name not in known)
@@ -104,10 +134,30 @@ def _check_names(setups: Sequence[Setup], wanted: Sequence[str] | None) -> None:
     raise ValueError(f"no method is called {unknown!r}: choose from {choices}")
 
 
+def _learn(setups: Sequence[Setup], settings: ContestSettings, folder: Path) -> dict[str, Learned]:
+    """What the methods that take part need for each setup."""
+    wanted = {*OWN_METHODS, FROM_RUNS} if settings.methods is None else set(settings.methods)
+    known = [setup for setup in setups if not isinstance(setup.load().family, TableFamily)]
+    runs = {setup.name: setup.from_runs() for setup in known}
+    priors = train_priors(
+        [
+            *(setups if wanted & set(OWN_METHODS) else []),
+            *(runs.values() if FROM_RUNS in wanted else []),
+        ],
+        settings,
+        folder,
+    )
+    return {
+        setup.name: Learned(
+            priors.get(setup.name, _UNUSED),
+            priors.get(runs[setup.name].name, _UNUSED) if setup.name in runs else None,
+        )
+        for setup in setups
+    }
+
+
 def train_priors(setups: Sequence[Setup], settings: ContestSettings, folder: Path) -> Priors:
-    """A Prior for each setup, from the folder or trained now and put there, if one is needed."""
-    if settings.methods is not None and not set(settings.methods) & set(OWN_METHODS):
-        return {setup.name: _UNUSED for setup in setups}
+    """A Prior for each setup, from the folder, or trained now and put there."""
     digest = Cell(asdict(settings.meta_train), list).digest
     paths = {setup.name: folder / f"{setup.name}-{digest}.safetensors" for setup in setups}
     priors: dict[str, Prior | Failure] = {
@@ -129,9 +179,14 @@ def _prior(setup: Setup, settings: MetaTrainSettings) -> Prior:
     return meta_train(family, seed=setup.seed, settings=settings, device="cpu", progress=False)
 
 
-def _cells(setup: Setup, prior: Prior | Failure, settings: ContestSettings) -> list[Cell]:
+def _from_runs(load: Callable[[], Case], seed: int) -> Case:
+    case = load()
+    return replace(case, family=earlier_runs(case.family, seed=seed))
+
+
+def _cells(setup: Setup, learned: Learned, settings: ContestSettings) -> list[Cell]:
     case = setup.load()
-    names = [method.name for method in all_methods(case, prior, seed=setup.seed)]
+    names = [method.name for method in all_methods(case, learned, seed=setup.seed)]
     usual = [name for name in names if name not in PACKAGE_METHODS]
     wanted = [name for name in names if name in (settings.methods or usual)]
     return [
@@ -145,10 +200,12 @@ def _cells(setup: Setup, prior: Prior | Failure, settings: ContestSettings) -> l
                 "evaluations": case.evaluations,
                 "meta_train": asdict(settings.meta_train),
             },
-            partial(_search, setup, prior, name, number),
+            partial(_search, setup, learned, name, number),
         )
         for number, problem in enumerate(case.problems)
         for name in wanted
+        # With an objective, both vanilla GPs are one search.
+        if problem.objective is None or name != VanillaGP(noisy=True).name
     ]
 
 
@@ -168,19 +225,23 @@ class Untrained:
         raise RuntimeError(f"meta-training failed:\n{self.failure.traceback}")
 
 
-def all_methods(case: Case, prior: Prior | Failure, *, seed: int) -> list[Searcher]:
+def all_methods(case: Case, learned: Learned, *, seed: int) -> list[Searcher]:
     """Everyone who takes part.
 
     Args:
         case: Its family is what may be learned from.
-        prior: What was meta-trained on it.
+        learned: What was meta-trained on it.
         seed: Of what the others draw from the family.
     """
-    own: Sequence[Searcher]
-    if isinstance(prior, Failure):
-        own = [Untrained(name, prior) for name in OWN_METHODS]
+    own: list[Searcher]
+    if isinstance(learned.prior, Failure):
+        own = [Untrained(name, learned.prior) for name in OWN_METHODS]
     else:
-        own = own_methods(prior)
+        own = own_methods(learned.prior)
+    if isinstance(learned.from_runs, Failure):
+        own.append(Untrained(FROM_RUNS, learned.from_runs))
+    elif learned.from_runs is not None:
+        own.append(Metabo(learned.from_runs, FROM_RUNS))
     runs = earlier_runs(case.family, seed=seed)
     others = [*transfer_methods(runs, seed=seed), *package_methods(runs, seed=seed)]
     return [*own, *case.bound(), *plain_methods(), *others]
@@ -194,8 +255,8 @@ def earlier_runs(family: TaskFamily, *, seed: int) -> TableFamily:
     return TableFamily(family.tasks(num_tasks, num_points, seed=seed), family.space)
 
 
-def _search(setup: Setup, prior: Prior | Failure, method: str, number: int) -> Rows:
-    case, methods = _prepared(setup, prior)
+def _search(setup: Setup, learned: Learned, method: str, number: int) -> Rows:
+    case, methods = _prepared(setup, learned)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PriorCollapsedWarning)  # whether it helps is the question
         problem = case.problems[number]
@@ -205,14 +266,13 @@ def _search(setup: Setup, prior: Prior | Failure, method: str, number: int) -> R
 _PREPARED: dict[str, tuple[Case, dict[str, Searcher]]] = {}
 
 
-def _prepared(setup: Setup, prior: Prior | Failure) -> tuple[Case, dict[str, Searcher]]:
+def _prepared(setup: Setup, learned: Learned) -> tuple[Case, dict[str, Searcher]]:
     """The case and its methods: loaded, and later trained, once in each process."""
-    digest = prior.digest if isinstance(prior, Prior) else "failed"
-    name = f"{setup.name}-{digest}"
+    name = f"{setup.name}-{learned.digest}"
     if name not in _PREPARED:
         while len(_PREPARED) >= _KEPT:
             _PREPARED.pop(next(iter(_PREPARED)))
         case = setup.load()
-        methods = all_methods(case, prior, seed=setup.seed)
+        methods = all_methods(case, learned, seed=setup.seed)
         _PREPARED[name] = (case, {method.name: method for method in methods})
     return _PREPARED[name]

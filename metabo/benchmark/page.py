@@ -106,7 +106,7 @@ def _chapter(i: int, results: Results) -> dict[str, Any]:
     ]
     overall = None
     if len(problems) > 1:
-        overall = _ranking(found, f"{i}-all")
+        overall = _ranking(scores.curves(scores.in_all_problems(results.rows)), f"{i}-all")
     meta = results.meta
     return {
         "title": results.title,

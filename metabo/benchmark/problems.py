@@ -103,7 +103,8 @@ class Problem:
     def regret(self, x: Mapping[str, Any]) -> float:
         """How far a candidate falls behind the best one, as a share of the objective's range."""
         best, worst = self.values.max(), self.values.min()
-        return float((best - self.values[self.locate(x)]) / (best - worst))
+        behind = float(best - self.values[self.locate(x)])
+        return behind / float(best - worst) if behind > 0 else 0.0
 
 
 def grid_problem(

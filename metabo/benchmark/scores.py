@@ -16,7 +16,8 @@ OURS, REFERENCE = "metabo", "vanilla GP"
 AT = 25  # the evaluations of the reference that others are to reach sooner
 COUNTS = (1, 3, 5, 10, 25, 50)
 _RUN = ["problem", "task", "seed"]
-_EXACT = 1e-9  # below this, regrets are rounding
+_DIGITS = 9  # beyond these, regrets are rounding
+_EXACT = 10.0**-_DIGITS
 
 
 def curves(rows: pd.DataFrame) -> pd.DataFrame:
@@ -35,15 +36,21 @@ def curves(rows: pd.DataFrame) -> pd.DataFrame:
 def regrets(found: pd.DataFrame, n: int) -> pd.DataFrame:
     """After n evaluations: one row for each problem, task and seed, one column for each method.
 
-    NaN is where a method failed.
+    NaN is where a method failed. What is less than 1e-9 of the range is rounding, and a tie.
     """
     methods = found.index.get_level_values("method").unique()
-    return found[n].unstack("method")[list(methods)]
+    return found[n].unstack("method")[list(methods)].round(_DIGITS)
 
 
 def ranks(found: pd.DataFrame, n: int) -> pd.DataFrame:
     """As `regrets`, but ranks: 1 is the best, ties share theirs, failures are last."""
     return regrets(found, n).rank(axis=1, na_option="bottom")
+
+
+def in_all_problems(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of methods that take part in every problem: only they can be ranked over all."""
+    problems = rows.groupby("method")["problem"].nunique()
+    return rows[rows["method"].map(problems) == rows["problem"].nunique()]
 
 
 def shown_counts(found: pd.DataFrame) -> list[int]:
@@ -77,12 +84,16 @@ def num_tasks(values: pd.DataFrame) -> int:
 def evaluations_needed(found: pd.DataFrame) -> tuple[float, dict[str, int | None]]:
     """How many evaluations each method needs to be as good as the reference after 25.
 
+    Means are over the runs in which no method failed: to fail on hard ones must not help.
+
     Returns:
         The mean regret of the reference then (NaN without it), and the first n by method, None
         where it was not reached.
     """
     at = min(AT, int(found.columns.max()))
-    means = found.groupby(level="method", sort=False).mean()
+    everyone = found.index.get_level_values("method").nunique()
+    shared = found.groupby(level=_RUN)[at].transform("size") == everyone
+    means = found[shared].groupby(level="method", sort=False).mean()
     if REFERENCE not in means.index:
         return float("nan"), {}
     goal = float(means.loc[REFERENCE, at])

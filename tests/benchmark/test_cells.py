@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from functools import partial
@@ -88,8 +87,17 @@ def test_the_key_decides(tmp_path: Path) -> None:
         run_cells(other + other, tmp_path, label="", jobs=1)
 
 
-def test_a_file_of_something_else_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", ["{", "[]", "null", '{"key": {"x": 0}}', '{"rows": 3}'])
+def test_a_file_of_something_else_is_named(tmp_path: Path, content: str) -> None:
     cell = cells([])[0]
-    (tmp_path / f"{cell.digest}.json").write_text(json.dumps({"key": {"x": 0}}))
-    with pytest.raises(ValueError, match=f"{cell.digest}.json is not the result of a cell"):
+    (tmp_path / f"{cell.digest}.json").write_text(content)
+    with pytest.raises(ValueError, match=f"{cell.digest}.json is not the result of its cell"):
         run_cells([cell], tmp_path, label="", jobs=1)
+
+
+def test_the_file_of_another_cell_is_named(tmp_path: Path) -> None:
+    first, _, third = cells([])
+    run_cells([first], tmp_path, label="", jobs=1)
+    (tmp_path / f"{first.digest}.json").rename(tmp_path / f"{third.digest}.json")
+    with pytest.raises(ValueError, match=f"{third.digest}.json is not the result of its cell"):
+        run_cells([third], tmp_path, label="", jobs=1)

@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 
 from metabo.benchmark.cases import Case, closed_form_case, left_out_case
-from metabo.benchmark.contest import ContestSettings, Setup, earlier_runs, run_contest
+from metabo.benchmark.contest import (
+    FROM_RUNS,
+    ContestSettings,
+    Setup,
+    earlier_runs,
+    run_contest,
+)
 from metabo.benchmark.datasets import dnase
 from metabo.benchmark.methods import OWN_METHODS, PACKAGE_METHODS
 from metabo.benchmark.problems import NetBenefit
@@ -45,14 +51,16 @@ def test_all_methods_on_all_problems(folder: Path) -> None:
     assert set(OWN_METHODS) < set(results.rows["method"])
     assert not set(PACKAGE_METHODS) & set(results.rows["method"])  # only if asked for
     counts = results.rows.groupby(["method", "task"])["n"].apply(list)
-    assert {"metabo", "random", "vanilla GP", "exact Bayes"} <= set(results.rows["method"])
+    expected = {"metabo", FROM_RUNS, "random", "vanilla GP", "exact Bayes"}
+    assert expected <= set(results.rows["method"])
+    assert "vanilla GP, qLogNEI" not in set(results.rows["method"])  # both are one: an objective
     assert len(counts) == 2 * results.rows["method"].nunique()
     assert all(n == [1, 2, 3] for n in counts)
 
 
 def test_what_is_there_is_not_done_again(folder: Path) -> None:
     before = {path: os.stat(path).st_mtime_ns for path in folder.rglob("*.*")}
-    assert len([path for path in before if path.suffix == ".safetensors"]) == 1
+    assert len([path for path in before if path.suffix == ".safetensors"]) == 2
     run_contest([setup(3)], SETTINGS, folder)  # one more task
     after = {path: os.stat(path).st_mtime_ns for path in folder.rglob("*.*")}
     assert after.items() >= before.items()
@@ -93,12 +101,22 @@ def test_failed_training_fails_its_cells_and_no_others(tmp_path: Path) -> None:
 
     results = run_contest([Setup({"case": "broken"}, broken, 0), setup(1)], SETTINGS, tmp_path)
     assert [failure["method"] for failure in results.failures] == list(OWN_METHODS)
+    assert {FROM_RUNS, "metabo"} <= set(results.rows["method"])
     for failure in results.failures:
         assert failure["case"] == "broken"
         assert "no tasks today" in failure["traceback"]
     done = results.rows.drop_duplicates(["problem", "method"])
     assert set(done[done["problem"] == "l"]["method"]) >= {"random", "vanilla GP", "exact Bayes"}
     assert "metabo" in set(done[done["problem"] == "l, net"]["method"])
+
+
+def test_metabo_also_learns_from_what_the_others_see() -> None:
+    known = setup()
+    both = known.load(), known.from_runs().load()
+    assert isinstance(both[1].family, TableFamily)
+    assert both[1].family.names == earlier_runs(FAMILY, seed=0).names
+    assert [p.task for p in both[0].problems] == [p.task for p in both[1].problems]
+    assert known.name != known.from_runs().name
 
 
 def test_every_family_is_a_table_of_earlier_runs() -> None:

@@ -7,7 +7,14 @@ import math
 import pytest
 import torch
 
-from metabo.benchmark.problems import NetBenefit, Target, grid, grid_problem, table_problem
+from metabo.benchmark.problems import (
+    NetBenefit,
+    Problem,
+    Target,
+    grid,
+    grid_problem,
+    table_problem,
+)
 from metabo.space import InputSpace
 from metabo.tasks import FunctionFamily, LogisticFamily, Task
 
@@ -40,6 +47,13 @@ def test_regret_is_a_share_of_the_range() -> None:
     assert [problem.regret({"x": x}) for x in (1.0, 5.0, 9.0)] == [1.0, 0.0, 0.5]
     with pytest.raises(ValueError, match="no candidate of p, task t"):
         problem.regret({"x": 2.0})
+
+
+def test_where_all_is_alike_there_is_no_regret() -> None:
+    space = LogisticFamily().space
+    X = torch.tensor([[0.0], [1.0]], dtype=torch.float64)
+    problem = Problem("p", "t", space, X, torch.ones(2, 1, dtype=torch.float64))
+    assert problem.regret({"x": 1.0}) == 0.0
 
 
 def test_repeated_points_of_a_table_are_one_candidate() -> None:

@@ -52,6 +52,28 @@ def test_ranks_share_ties_and_put_failures_last() -> None:
     assert found.loc[("p", "b", 1)].to_dict() == {"metabo": 1.5, "vanilla GP": 1.5, "other": 3}
 
 
+def test_rounding_makes_no_ranks() -> None:
+    runs = {("metabo", "a", 0): [1e-16], ("other", "a", 0): [0.0], ("third", "a", 0): [1e-3]}
+    found = scores.ranks(scores.curves(rows_of(runs)), 1)
+    assert found.loc[("p", "a", 0)].to_dict() == {"metabo": 1.5, "other": 1.5, "third": 3}
+
+
+def test_only_methods_of_every_problem_are_compared_over_all() -> None:
+    more = rows_of({("metabo", "c", 0): [0.1], ("vanilla GP", "c", 0): [0.2]}).assign(problem="q")
+    rows = scores.in_all_problems(pd.concat([ROWS, more]))
+    assert set(rows["method"]) == {"metabo", "vanilla GP"}
+
+
+def test_to_fail_where_it_is_hard_does_not_help() -> None:
+    runs = {k: v for k, v in RUNS.items() if k[0] != "other"}
+    goal, needed = scores.evaluations_needed(scores.curves(rows_of(runs)))
+    assert (goal, needed["metabo"]) == (pytest.approx(0.1), None)
+    # The hard run of b, in which metabo falls behind, judges nobody if one has failed in it.
+    del runs["vanilla GP", "b", 1]
+    goal, needed = scores.evaluations_needed(scores.curves(rows_of(runs)))
+    assert (goal, needed["metabo"]) == (pytest.approx(0.1), 2)
+
+
 def test_seeds_are_averaged_before_tasks() -> None:
     # Task a has two runs of the other method, task b one: each task counts once.
     found = scores.summary(scores.regrets(FOUND, 1))
@@ -63,7 +85,8 @@ def test_seeds_are_averaged_before_tasks() -> None:
 def test_evaluations_needed() -> None:
     goal, needed = scores.evaluations_needed(FOUND)
     assert goal == pytest.approx(0.1)  # of the vanilla GP in the end
-    assert needed == {"metabo": None, "vanilla GP": 3, "other": None}
+    # Without the run of b in which the other method failed, and metabo did not reach it.
+    assert needed == {"metabo": 2, "vanilla GP": 3, "other": None}
     sooner = rows_of({**RUNS, ("metabo", "b", 1): [0.5, 0.1, 0.1]})
     assert scores.evaluations_needed(scores.curves(sooner))[1]["metabo"] == 2
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import combinations
 
 import pandas as pd
 import pytest
@@ -11,14 +12,21 @@ from sklearn import datasets
 from sklearn.model_selection import cross_val_score
 from sklearn.svm import SVC
 
-from metabo.benchmark.svm import accuracy, data_sets, svm_case, svm_grids
+from metabo.benchmark.svm import (
+    LEFT_OUT,
+    accuracy,
+    data_sets,
+    share_images,
+    svm_case,
+    svm_grids,
+)
 from metabo.tasks import TableFamily
 
 
 @pytest.fixture(scope="module")
 def grids(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     folder = tmp_path_factory.mktemp("grids")
-    return svm_grids(["iris", "digits 0-1", "digits 3-8"], 5, folder, jobs=1)
+    return svm_grids(["iris", "digits 0-1", "digits 3-8", "digits 8-9"], 5, folder, jobs=1)
 
 
 def test_accuracy_is_that_of_scikit_learn() -> None:
@@ -34,7 +42,7 @@ def test_accuracy_is_that_of_scikit_learn() -> None:
 def test_left_out_data_sets_are_not_learned_from(grids: pd.DataFrame) -> None:
     case = svm_case(grids, ["digits 3-8"], evaluations=3, seed=0)
     assert isinstance(case.family, TableFamily)
-    assert set(case.family.names) == {"iris", "digits 0-1"}
+    assert set(case.family.names) == {"iris", "digits 0-1"}  # eights are in digits 8-9, too
     (problem,) = case.problems
     own = grids[grids["task"] == "digits 3-8"].groupby(["C", "gamma"], sort=False)["accuracy"]
     assert problem.values.tolist() == pytest.approx(own.mean().tolist())
@@ -49,5 +57,11 @@ def test_measurements_are_made_anew(grids: pd.DataFrame) -> None:
     assert measured == pytest.approx(float(problem.values.max()), abs=0.1)
 
 
-def test_there_are_48_data_sets() -> None:
+def test_there_are_48_data_sets_of_which_eight_have_nothing_in_common() -> None:
     assert len(set(data_sets())) == 48
+    assert set(LEFT_OUT) < set(data_sets())
+    assert len(LEFT_OUT) == 8
+    shared = [(a, b) for a, b in combinations(LEFT_OUT, 2) if share_images(a, b)]
+    assert shared == []
+    assert share_images("digits 3-8", "digits 0-3")
+    assert share_images("wine", "wine")
