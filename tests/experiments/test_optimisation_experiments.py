@@ -6,6 +6,7 @@ import json
 import runpy
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -38,3 +39,28 @@ def test_smoke(name: str, tmp_path: Path) -> None:
     assert meta["settings"]["evaluations"] == 4
     assert json.loads((tmp_path / "out" / "failures.json").read_text()) == []
     assert "<svg" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_hpob_on_files_of_its_layout(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+
+    def data_set(top: float) -> dict[str, list[list[float]]]:
+        X = random.random((25, 2))
+        return {"X": X.tolist(), "y": (1 - (X[:, :1] - top) ** 2).tolist()}
+
+    starts = {f"test{i}": random.permutation(25)[:2].tolist() for i in range(5)}
+    files = {
+        "meta-train-dataset": {"4796": {str(i): data_set(0.1 * i) for i in range(6)}},
+        "meta-test-dataset": {"4796": {"new": data_set(0.35)}},
+        "bo-initializations": {"4796": {"new": starts}},
+    }
+    for name, content in files.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    main = runpy.run_path(str(SCRIPTS / "bo_hpob.py"))["main"]
+    out = tmp_path / "out"
+    main(tmp_path, "4796", smoke=True, method=["metabo", "random", "average rank"], out=out)
+    rows = pd.read_csv(out / "rows.csv")
+    assert set(rows["method"]) == {"metabo", "random", "average rank"}
+    assert set(rows["task"]) == {"new"}
+    # The first two evaluations are HPO-B's: the same for all.
+    assert (rows[rows["n"] <= 2].groupby("n")["regret"].nunique() == 1).all()
