@@ -7,7 +7,6 @@ the file.
 from __future__ import annotations
 
 import copy
-import hashlib
 import math
 import os
 from dataclasses import asdict, dataclass, field, replace
@@ -115,6 +114,7 @@ class Prior:
         return all_features(self.network, self.known, inputs), inputs
 
     @cached_property
+    @torch.inference_mode(False)
     def known_points(self) -> Tensor:
         """The points, `K x d` in the user's units, that have effects of their own."""
         inputs = self.mixture.lengthscales[:0] if self.known is None else self.known.inputs
@@ -151,15 +151,6 @@ class Prior:
             parameters=parameters,
             known=self.known and self.known.to(device),
         )
-
-    @cached_property
-    def features_digest(self) -> str:
-        """A fingerprint of the features: of Priors with the same one, they are the same."""
-        parts = [*self.network.layers]
-        if self.known is not None:
-            parts += [self.known.inputs, self.known.effects]
-        numbers = torch.cat([part.flatten() for part in parts]).cpu().numpy()
-        return hashlib.sha256(numbers.tobytes()).hexdigest()
 
     @cached_property
     def digest(self) -> str:

@@ -158,6 +158,7 @@ class InputSpace:
         return len(self.names)
 
     @cached_property
+    @torch.inference_mode(False)
     def bounds(self) -> Tensor:
         """Lower and upper bounds, `2 x d`, float64, user units; a category runs from 0 to C - 1."""
         return torch.tensor(
@@ -196,10 +197,12 @@ class InputSpace:
         return tuple(i for i, h in enumerate(self._inputs) if getattr(h, "log", False))
 
     @cached_property
+    @torch.inference_mode(False)
     def _whole(self) -> Tensor:
         return self._mask(self.integer_dims + self.categorical_dims)
 
     @cached_property
+    @torch.inference_mode(False)
     def _log(self) -> Tensor:
         return self._mask(self.log_dims)
 
@@ -212,6 +215,7 @@ class InputSpace:
         return len(self._encoding)
 
     @cached_property
+    @torch.inference_mode(False)
     def _encoding(self) -> Encoding:
         return Encoding.of(self.bounds, self._log, self.categorical_dims)
 
@@ -220,7 +224,15 @@ class InputSpace:
 
         In X's dtype and on its device; differentiable in the numeric inputs. Points outside the
         bounds are extrapolated, not refused.
+
+        Raises:
+            SpaceError: If X has another number of columns.
         """
+        if X.shape[-1] != self.dim:
+            raise SpaceError(
+                f"points with {X.shape[-1]} inputs in a space of {self.dim}: "
+                f"{', '.join(self.names)}"
+            )
         return self._encoding_like(X)(X)
 
     def decode(self, inputs: Tensor) -> Tensor:
@@ -230,7 +242,8 @@ class InputSpace:
     def _encoding_like(self, X: Tensor) -> Encoding:
         key = (X.dtype, X.device)
         if key not in self._encodings:  # cached: every step of an acquisition optimiser encodes
-            self._encodings[key] = self._encoding.to(*key)
+            with torch.inference_mode(False):
+                self._encodings[key] = self._encoding.to(*key)
         return self._encodings[key]
 
     def check(self, X: Tensor, name: str = "X") -> None:
@@ -350,6 +363,7 @@ class InputSpace:
         return ((log_where(self._log.to(X.device), X) - low) / width).clamp(0, 1)
 
     @cached_property
+    @torch.inference_mode(False)
     def _unit_ends(self) -> Tensor:
         # Half a step beyond the bounds of whole inputs: the first and last value get their share.
         margin = 0.5 * self._whole * (self.bounds[0] < self.bounds[1])

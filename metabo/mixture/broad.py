@@ -92,6 +92,7 @@ def fit_broad(features: Tensor, inputs: Tensor, targets: Tensor, noise: Tensor |
     def remainder(logs: Tensor) -> Remainder:
         return Remainder(spread * logs[0].exp(), _UNIT * logs[2:].exp(), spread * logs[1].exp())
 
+    @torch.enable_grad()
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         logs = torch.from_numpy(parameters).to(inputs).requires_grad_()
         found = remainder(logs)

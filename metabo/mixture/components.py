@@ -68,6 +68,7 @@ class Mixture:
         return self.log_weights[family].softmax(-1) @ self.means[family]
 
     @cached_property
+    @torch.inference_mode(False)
     def _distinct_kernels(self) -> tuple[Tensor, Tensor, Tensor]:
         # Most components share one remainder kernel: its (costly) exponential is evaluated once.
         both = torch.cat([self.lengthscales, self.trends], -1)
@@ -77,6 +78,7 @@ class Mixture:
         return lengthscales, distinct[:, inputs:], index
 
     @cached_property
+    @torch.inference_mode(False)
     def _filled_columns(self) -> tuple[Tensor, Tensor]:
         # Of all roots, `m x p`, and whose they are. A broad component's root is mostly padding.
         columns = self.roots.mT
@@ -174,11 +176,10 @@ def amplitude(logarithm: Tensor) -> Tensor:
 def matern52(a: Tensor, b: Tensor, lengthscales: Tensor) -> Tensor:
     """The Matern-5/2 correlation, `... x n x m`, of `... x n x e` and `... x m x e`."""
     a, b = a / lengthscales, b / lengthscales
-    center = b.mean(-2, keepdim=True) if b.shape[-2] else torch.zeros_like(b[..., :1, :])
-    a, b = (
-        a - center.detach(),
-        b - center.detach(),
-    )  # small numbers, so that the difference is exact
+    empty = b.shape[-2] == 0
+    center = b.new_zeros(*b.shape[:-2], 1, b.shape[-1]) if empty else b.mean(-2, keepdim=True)
+    # Numbers are small around the centre, so that the difference is exact.
+    a, b = a - center.detach(), b - center.detach()
     squares = a.square().sum(-1, keepdim=True) + b.square().sum(-1).unsqueeze(-2)
     # The clamp keeps the gradient of the root finite (zero) where two points coincide.
     distance = (squares - 2 * a @ b.mT).clamp_min(1e-15).sqrt() * math.sqrt(5)

@@ -11,7 +11,9 @@ evidence, :math:`\pi_k' \propto \pi_k\, N(y; \mu_k, K_k + \sigma_k^2 I)`.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -96,7 +98,8 @@ class ConditionedMixture:
         jitter: The largest value that had to be added to a covariance's diagonal, relative to its
             mean.
         points: The observations' features `... x n x p` and encoded inputs `... x n x e`.
-        factor: `... x C x n x n`, L, the Cholesky factor of K + noise.
+        factor: `... x C x n x n`, L, the Cholesky factor of K + noise; without the batch dimensions
+            that only the targets have, as those of fantasies.
         residual: `... x C x n x 1`, L^-1 (y - mean).
     """
 
@@ -110,24 +113,36 @@ class ConditionedMixture:
 
     def predict(self, features: Tensor, inputs: Tensor) -> Prediction:
         """Predict at features `... x q x p` and encoded inputs `... x q x e`."""
-        batch, points = features.shape[:-2], (features, inputs)
-        aside = len(batch) > 0 and self.factor.dim() == 3
-        if aside:
+        points, side = (
+            (features, inputs),
+            features.shape[: max(features.dim() + 1 - self.factor.dim(), 0)],
+        )
+        if side:
             # One factor serves all batches: one solve with their points side by side is far faster.
-            features, inputs = features.flatten(0, -2), inputs.flatten(0, -2)
+            features, inputs = _aside(features, len(side)), _aside(inputs, len(side))
         cross = self.mixture.covariance(self.points, (features, inputs))
         explained = torch.linalg.solve_triangular(self.factor, cross, upper=False)
-        means = self.mixture.mean(features) + (explained.mT @ self.residual).squeeze(-1)
+        means = self.mixture.mean(features)
         variances = self.mixture.variance(features)
         variances = (variances - explained.square().sum(-2)).clamp_min(
             VARIANCE_FLOOR * variances.detach()
         )
-        if aside:
+        alike = self.residual.dim() == self.factor.dim()
+        if alike:
+            means = means + (explained.mT @ self.residual).squeeze(-1)
+        if side:
             means, variances, explained = (
-                _to_front(value, (*batch, points[0].shape[-2]))
+                _to_front(value, (*side, points[0].shape[-2]))
                 for value in (means, variances, explained)
             )
+        if not alike:
+            means = means + self._weighted(explained)
         return Prediction(means, variances, explained, self.mixture, points)
+
+    def _weighted(self, explained: Tensor) -> Tensor:
+        """What the residual adds to means, `... x C x q`, by `... x C x n x q`."""
+        found = _for_each(partial(torch.matmul, explained.mT), self.residual, explained.dim())
+        return found.squeeze(-1)
 
     def compare(
         self, reference: tuple[Tensor, Tensor], points: tuple[Tensor, Tensor]
@@ -151,8 +166,9 @@ class ConditionedMixture:
         """
         seen = self.points[0].unsqueeze(-3) @ self.mixture.roots
         explained = torch.linalg.solve_triangular(self.factor, seen, upper=False)
-        identity = torch.eye(seen.shape[-1]).to(seen)
-        return (explained.mT @ self.residual).squeeze(-1), identity - explained.mT @ explained
+        means, identity = self._weighted(explained), torch.eye(seen.shape[-1]).to(seen)
+        covariances = identity - explained.mT @ explained
+        return means, covariances.expand(*means.shape, -1)
 
     def leave_one_out(self) -> tuple[Tensor, Marginals]:
         r"""What the other n - 1 observations say of each one [Rasmussen2006]_ (equation 5.12).
@@ -168,8 +184,8 @@ class ConditionedMixture:
         identity = torch.eye(self.factor.shape[-1]).to(self.factor)
         inverse = torch.linalg.solve_triangular(self.factor, identity, upper=False)
         variances = inverse.square().sum(-2).reciprocal()  # ... x C x n
-        gap = (inverse.mT @ self.residual).squeeze(-1) * variances
-        observed = self.mixture.mean(self.points[0]) + (self.factor @ self.residual).squeeze(-1)
+        gap = self._weighted(inverse) * variances
+        observed = self.mixture.mean(self.points[0]) + self._weighted(self.factor.mT)
         density = -0.5 * (gap.square() / variances + (2 * math.pi * variances).log())
         log_weights = (self.log_weights.unsqueeze(-1) - density).mT.log_softmax(-1)
         return log_weights, Marginals((observed - gap).mT.unsqueeze(-1), variances.mT.unsqueeze(-1))
@@ -213,6 +229,10 @@ def condition(
         targets: `... x n`, in model units.
         noise: `... x n`, known noise variances in model units; the learned noise if None, or where
             it is NaN.
+
+    Raises:
+        ArithmeticError: If a covariance has no Cholesky factor.
+        ValueError: If the observations are impossible under every component.
     """
     points = (features, inputs)
     covariance = mixture.covariance(points, points)
@@ -221,20 +241,48 @@ def condition(
         diagonal = torch.where(noise.isnan().unsqueeze(-2), diagonal, noise.unsqueeze(-2))
     factor, jitter = _cholesky(covariance + torch.diag_embed(diagonal))
     deviation = (targets.unsqueeze(-2) - mixture.mean(features)).unsqueeze(-1)
-    residual = torch.linalg.solve_triangular(factor, deviation, upper=False)
+    residual = _for_each(partial(_solve, factor), deviation, factor.dim())
     log_determinant = 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
     constant = targets.shape[-1] * math.log(2 * math.pi)
     evidence = -0.5 * (residual.square().sum((-1, -2)) + log_determinant + constant)
     joint = mixture.log_weights + evidence
+    log_evidence = joint.logsumexp(-1)
+    if not bool(log_evidence.isfinite().all()):
+        raise ValueError(
+            "the evidence of the observations is not finite: a value or a noise variance is "
+            "missing, infinite, or too large for this prior's scale"
+        )
     return ConditionedMixture(
         mixture=mixture,
         log_weights=joint.log_softmax(-1),
-        log_evidence=joint.logsumexp(-1),
+        log_evidence=log_evidence,
         jitter=jitter,
         points=points,
         factor=factor,
         residual=residual,
     )
+
+
+def _for_each(function: Callable[[Tensor], Tensor], values: Tensor, dims: int) -> Tensor:
+    """A linear function of columns, `... x n x 1`, which may have batch dimensions of their own.
+
+    Those beyond `dims` dimensions are put side by side: the function's matrix is not copied.
+    """
+    own = values.shape[: max(values.dim() - dims, 0)]
+    if not own:
+        return function(values)
+    columns = values.flatten(0, len(own) - 1).movedim(0, -1).squeeze(-2)
+    return function(columns).movedim(-1, 0).unflatten(0, own).unsqueeze(-1)
+
+
+def _solve(factor: Tensor, right: Tensor) -> Tensor:
+    return torch.linalg.solve_triangular(factor, right, upper=False)
+
+
+def _aside(value: Tensor, count: int) -> Tensor:
+    """Put the first batch dimensions of `s x ... x q x p` next to the points: `... x (s q) x p`."""
+    moved = value.movedim(tuple(range(count)), tuple(range(-2 - count, -2)))
+    return moved.flatten(-2 - count, -2)
 
 
 def _to_front(value: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -33,6 +33,7 @@ from functools import lru_cache
 import torch
 from botorch.acquisition import AcquisitionFunction
 from botorch.acquisition.analytic import _log_ei_helper
+from botorch.exceptions.errors import UnsupportedError
 from botorch.utils.transforms import t_batch_mode_transform
 from torch import Tensor
 from torch.quasirandom import SobolEngine
@@ -69,6 +70,7 @@ class LogIncumbentImprovement(AcquisitionFunction):
         seed: Of the draws.
 
     Raises:
+        UnsupportedError: If the model is batched.
         ValueError: If an objective is not affine and says that it is.
     """
 
@@ -82,6 +84,11 @@ class LogIncumbentImprovement(AcquisitionFunction):
         seed: int = 0,
     ) -> None:
         super().__init__(model)
+        if model.batch_shape:
+            raise UnsupportedError(
+                "LogIncumbentImprovement is for one task at a time; the model has a batch of "
+                f"{tuple(model.batch_shape)} tasks or fantasies"
+            )
         self.conditioned, self.encode = model.conditioned.likely(_LIKELY), model.encode
         self.prior = model.prior
         self.objective = objective
@@ -106,9 +113,10 @@ class LogIncumbentImprovement(AcquisitionFunction):
     def forward(self, X: Tensor) -> Tensor:
         """The logarithm of the expected improvement, `b`, at `b x 1 x d`."""
         if len(self.incumbent) == 0:
-            return self.expected(X)
+            return self.expected(X).to(self.incumbent)
         reference = self.encode(self.incumbent.to(X))
-        return self.improvement(X, self.conditioned.compare(reference, self.encode(X.squeeze(-2))))
+        compared = self.conditioned.compare(reference, self.encode(X.squeeze(-2)))
+        return self.improvement(X, compared).to(self.incumbent)
 
     @property
     def in_closed_form(self) -> bool:
@@ -232,6 +240,7 @@ class LogIncumbentImprovement(AcquisitionFunction):
 
 
 @lru_cache
+@torch.inference_mode(False)
 def _draws(seed: int) -> Tensor:
     """Quasi-random draws, `S x 2`, from the standard normal distribution."""
     engine = SobolEngine(2, scramble=True, seed=seed)

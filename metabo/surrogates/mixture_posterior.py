@@ -52,9 +52,11 @@ class MixturePosterior(Posterior):
         self._offset, self._scale = offset, scale
         batch = prediction.means.shape[:-2]
         self.log_weights = log_weights.expand(*batch, -1)
-        self.means = offset + scale * prediction.means
         variances = prediction.variances if noise is None else prediction.variances + noise
-        self.variances = scale**2 * variances
+        # Of fantasies, the variances are the same.
+        self.means, self.variances = torch.broadcast_tensors(
+            offset + scale * prediction.means, scale**2 * variances
+        )
 
     @property
     def device(self) -> torch.device:
@@ -87,6 +89,7 @@ class MixturePosterior(Posterior):
     def component_covariances(self) -> Tensor:
         """The covariance of each component, `... x C x q x q`, in the user's units squared."""
         covariance = self._scale**2 * self._prediction.covariance()
+        covariance = covariance.expand(*self.variances.shape, -1)
         # The variances are kept positive where rounding, and known noise, would have it otherwise.
         return covariance.diagonal_scatter(self.variances, dim1=-2, dim2=-1)
 
@@ -187,7 +190,7 @@ class MixturePosterior(Posterior):
         """Samples, `sample_shape x ... x q x 1`, with gradients."""
         shape = Size([1]) if sample_shape is None else sample_shape
         base = torch.randn(self._extended_shape(shape), dtype=torch.float64, device=self.device)
-        uniform = torch.rand(*shape, *self.batch_shape, dtype=torch.float64, device=self.device)
+        uniform = torch.rand([*shape, *self.batch_shape], dtype=torch.float64, device=self.device)
         return self._transform(base, uniform)
 
     def marginal_sample(self, sample_shape: Size) -> Tensor:
@@ -214,25 +217,29 @@ class MixturePosterior(Posterior):
         smooth. Where it starts depends on the base samples, so that another seed deals otherwise.
         """
         base = base_samples.to(torch.float64).expand(self._extended_shape(sample_shape))
-        first = base.reshape(sample_shape.numel(), -1, self.base_sample_shape[-2])[:, 0]
-        steps = torch.arange(sample_shape.numel(), dtype=torch.float64, device=self.device)
+        count, batch = sample_shape.numel(), self.batch_shape
+        first = base.reshape(count, batch.numel(), self.base_sample_shape[-2])[:, :1]
+        steps = torch.arange(count, dtype=torch.float64, device=self.device)
         uniform = (1e3 * first.sum() + steps * _GOLDEN).remainder(1.0)
-        uniform = uniform.reshape(*sample_shape, *[1] * len(self.batch_shape))
-        return self._transform(base, uniform.expand(*sample_shape, *self.batch_shape))
+        uniform = uniform.reshape([*sample_shape, *[1] * len(batch)])
+        return self._transform(base, uniform.expand([*sample_shape, *batch]))
 
     def _transform(self, base: Tensor, uniform: Tensor) -> Tensor:
         cumulative = self.weights.detach().cumsum(-1)
         cumulative[..., -1] = 1.0
         chosen = (uniform.unsqueeze(-1) > cumulative).sum(-1)
-        flat = base.reshape(-1, *self.base_sample_shape)  # S x ... x q x 1
-        chosen = chosen.reshape(-1, *self.batch_shape)
+        count = chosen.shape[: chosen.dim() - len(self.batch_shape)].numel()
+        flat = base.reshape(count, *self.base_sample_shape)  # S x ... x q x 1
+        chosen = chosen.reshape(count, *self.batch_shape)
         used = chosen.unique()
         roots = _root(self.component_covariances()[..., used, :, :])
         samples = torch.zeros_like(flat)
         for component, root in zip(used, roots.unbind(-3), strict=True):
             hit = chosen == component
             rows = hit.flatten(1).any(-1) if hit.dim() > 1 else hit
-            draws = self.means[..., component, :, None] + root @ flat[rows]
+            # Side by side, the samples share the root, which would be copied for each.
+            spread = (root @ flat[rows].squeeze(-1).movedim(0, -1)).movedim(-1, 0)
+            draws = (self.means[..., component, :] + spread).unsqueeze(-1)
             samples[rows] = torch.where(hit[rows][..., None, None], draws, samples[rows])
         return samples.reshape(base.shape).to(self._dtype)
 

@@ -13,6 +13,7 @@ from botorch.exceptions.errors import UnsupportedError
 from botorch.models.model import FantasizeMixin, Model
 from botorch.models.transforms.input import InputTransform
 from botorch.models.transforms.outcome import OutcomeTransform
+from botorch.models.utils.assorted import fantasize
 from botorch.posteriors import Posterior
 from botorch.sampling.base import MCSampler
 from botorch.utils.datasets import SupervisedDataset
@@ -31,6 +32,7 @@ from metabo.surrogates.mixture_posterior import MixturePosterior
 from metabo.surrogates.parameter_posterior import ParameterPosterior
 from metabo.surrogates.training_data import (
     TrainingData,
+    check_new_data,
     check_training_data,
     refuse_learned_scales,
 )
@@ -64,9 +66,11 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
 
     Raises:
         BotorchTensorDimensionError: If shapes do not fit.
-        InputDataError: If Y is not finite, or a variance is negative.
+        InputDataError: If the numbers are not floats of one precision, Y is not finite, or a
+            variance is negative, infinite or missing.
         SpaceError: If X is outside the Prior's space.
         UnsupportedError: If a transform would learn a scale.
+        ValueError: If Y is so large that its evidence overflows.
     """
 
     def __init__(
@@ -86,17 +90,26 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
         if input_transform is not None:
             self.input_transform = input_transform.to(train_X).eval()
         if outcome_transform is not None:
+            outcome_transform = outcome_transform.to(train_X).eval()
             train_Y, train_Yvar = outcome_transform(train_Y, train_Yvar, X=train_X)
-            self.outcome_transform = outcome_transform.eval()
+            self.outcome_transform = outcome_transform
             check_training_data(train_X, train_Y, train_Yvar)
         prior.space.check(self._preprocess(train_X), name="train_X")
-        self._condition(TrainingData(train_X, train_Y, train_Yvar), prior)
+        self._condition(TrainingData(train_X, train_Y, train_Yvar), prior, prior)
         self.eval()
 
-    def _condition(self, data: TrainingData, prior: Prior) -> None:
+    def _condition(self, data: TrainingData, prior: Prior, given: Prior) -> None:
+        """Condition a Prior, of which components may be left out, on all observations.
+
+        Args:
+            data: The observations.
+            prior: What is left.
+            given: The Prior as it was given, whole.
+        """
         prior = prior.to(data.X.device) if prior.device != data.X.device else prior
-        self.data, self.prior = data, prior
-        self.train_inputs, self.train_targets = (data.X,), data.Y.squeeze(-1)
+        self.data, self.prior, self._given = data, prior, given
+        self.train_inputs = (data.X.expand(*data.Y.shape[:-1], data.X.shape[-1]),)
+        self.train_targets = data.Y.squeeze(-1)
         self.prior = self._screened()
         self.conditioned = condition(self.prior.mixture, *self._observations())
         self._likely = self.conditioned.likely()
@@ -128,6 +141,8 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
 
     def _to_model_noise(self, variance: Tensor, Y: Tensor) -> Tensor:
         """Noise variances of outputs Y, in the user's units, in model units."""
+        if self.prior.warp is None:  # whatever Y is
+            return variance / self.prior.output_scale**2
         return variance * (2 * self.prior.log_slope(Y)).exp()
 
     def _preprocess(self, X: Tensor) -> Tensor:
@@ -155,7 +170,7 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """What `to`, `double`, `cuda` and the like call: the observations move along."""
         super()._apply(fn, recurse)
-        self._condition(self.data.apply(fn), self.prior)
+        self._condition(self.data.apply(fn), self.prior, self._given)
         return self
 
     @classmethod
@@ -167,13 +182,14 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
 
     def get_extra_state(self) -> str:
         """Which Prior it is, for `state_dict`."""
-        return self.prior.features_digest
+        return self._given.digest
 
     def set_extra_state(self, state: str) -> None:
-        """Refuse the state of a model with another Prior, which would not fit these weights."""
-        if state != self.prior.features_digest:
+        """Refuse the state of a model with another Prior, which predicts otherwise."""
+        if state != self._given.digest:
             raise ValueError(
-                "this state_dict is of a model with another Prior: build the model with that Prior"
+                "this state_dict is of a model with another Prior: build the model with that "
+                "Prior, and with_fitted_broad() where it was used"
             )
 
     @property
@@ -184,11 +200,14 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
     @property
     def batch_shape(self) -> Size:
         """The batch dimensions of the observations."""
-        return self.train_inputs[0].shape[:-2]
+        return self.train_targets.shape[:-1]
 
     @property
     def log_evidence(self) -> Tensor:
-        """The log density, `batch_shape`, of Y under the Prior, in the user's units."""
+        """The log density, `batch_shape`, of Y under the Prior.
+
+        In the user's units, or after the outcome transform if there is one.
+        """
         slopes = self.prior.log_slope(self.data.Y.squeeze(-1).double())
         return self.conditioned.log_evidence + slopes.sum(-1)
 
@@ -287,7 +306,7 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
         fitted = 2 + component.lengthscales.shape[-1]
         share = float(self.prior.mixture.log_weights.exp()[broad].sum())
         prior = self.prior.with_broad(component, share * len(self.data) ** (-fitted / 2))
-        return self._rebuilt(self.data, prior)
+        return self._rebuilt(self.data, prior, prior)
 
     def parameter_posterior(self) -> ParameterPosterior:
         """What the observations say of the parameters of a family in closed form.
@@ -339,19 +358,28 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
             noise: `batch_shape' x n' x 1`, known variances, in the outcome transform's units; if
                 None the learned noise, or the mean of the known.
             kwargs: Not used.
+
+        Raises:
+            BotorchTensorDimensionError: If shapes do not fit.
+            InputDataError: If Y is not finite, or a variance is negative, infinite or missing.
+            SpaceError: If X is outside the Prior's space.
         """
+        # Fantasies are of the model itself, and may be at points between the legal ones.
+        if fantasize.off():
+            check_new_data(X, Y, noise)
+            self.prior.space.check(self._preprocess(X))
         if hasattr(self, "outcome_transform"):
             Y, _ = self.outcome_transform(Y, X=X)
-        return self._rebuilt(self.data.extended(X, Y, noise), self.prior)
+        return self._rebuilt(self.data.extended(X, Y, noise), self.prior, self._given)
 
-    def _rebuilt(self, data: TrainingData, prior: Prior) -> MixturePriorGP:
-        """A model with the same transforms."""
+    def _rebuilt(self, data: TrainingData, prior: Prior, given: Prior) -> MixturePriorGP:
+        """A model with the same transforms; arguments as of `_condition`."""
         model = type(self).__new__(type(self))
         super(MixturePriorGP, model).__init__()
         for name in ("input_transform", "outcome_transform"):
             if hasattr(self, name):
                 setattr(model, name, getattr(self, name))
-        model._condition(data, prior)
+        model._condition(data, prior, given)
         return model.eval()
 
     def fantasize(

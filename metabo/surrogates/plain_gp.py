@@ -81,7 +81,7 @@ class PlainGP(SingleTaskGP):
             likelihood=_likelihood(kernel, batch_shape) if train_Yvar is None else None,
             covar_module=_matern(kernel, features, columns, batch_shape),
             mean_module=HeadMean(features, prior.mixture.mean_head, adapt=adapt),
-            outcome_transform=_to_model_units(prior),
+            outcome_transform=_to_model_units(prior).to(train_Y.device),
         )
         self._subset_batch_dict: dict[str, int] = {}  # one output: no parameter to subset
 

@@ -21,9 +21,10 @@ class TrainingData:
     """One task's observations, or a batch of tasks'; Y after the outcome transform.
 
     Attributes:
-        X: `batch_shape x n x d`, in the user's units.
+        X: `... x n x d`, in the user's units; without the batch dimensions that only Y has, as
+            those of fantasies.
         Y: `batch_shape x n x 1`.
-        Yvar: `batch_shape x n x 1`, known noise variances; NaN or None where the learned noise
+        Yvar: `... x n x 1`, known noise variances, likewise; NaN or None where the learned noise
             holds.
     """
 
@@ -36,7 +37,7 @@ class TrainingData:
 
     @property
     def mean_known_noise(self) -> Tensor | None:
-        """`batch_shape x 1 x 1`; None if the learned noise holds for an observation."""
+        """`... x 1 x 1`; None if the learned noise holds for an observation."""
         if self.Yvar is None or len(self) == 0 or bool(self.Yvar.isnan().any()):
             return None
         return self.Yvar.mean(-2, keepdim=True)
@@ -60,18 +61,20 @@ class TrainingData:
                 learned noise, if None.
         """
         batch = torch.broadcast_shapes(X.shape[:-2], Y.shape[:-2], self.Y.shape[:-2])
-
-        def joined(old: Tensor, new: Tensor) -> Tensor:
-            old = old.expand(*batch, *old.shape[-2:])
-            return torch.cat([old, new.expand(*batch, *new.shape[-2:]).to(old)], -2)
-
         Yvar = self.Yvar
         if Yvar is not None or noise is not None:
-            Yvar = torch.full_like(self.Y, torch.nan) if Yvar is None else Yvar
+            Yvar = self.Y.new_full((len(self), 1), torch.nan) if Yvar is None else Yvar
             noise = self.mean_known_noise if noise is None else noise
             noise = Yvar.new_full((1, 1), torch.nan) if noise is None else noise
-            Yvar = joined(Yvar, noise.expand(*noise.shape[:-2], Y.shape[-2], 1))
-        return TrainingData(joined(self.X, X), joined(self.Y, Y), Yvar)
+            Yvar = _joined(Yvar, noise.expand(*noise.shape[:-2], Y.shape[-2], 1))
+        Y = Y.expand(*batch, *Y.shape[-2:])
+        return TrainingData(_joined(self.X, X), _joined(self.Y, Y), Yvar)
+
+
+def _joined(old: Tensor, new: Tensor) -> Tensor:
+    batch = torch.broadcast_shapes(old.shape[:-2], new.shape[:-2])
+    old, new = (values.expand(*batch, *values.shape[-2:]) for values in (old, new))
+    return torch.cat([old, new.to(old)], -2)
 
 
 def refuse_learned_scales(transform: torch.nn.Module | None) -> None:
@@ -94,7 +97,8 @@ def check_training_data(X: Tensor, Y: Tensor, Yvar: Tensor | None) -> None:
 
     Raises:
         BotorchTensorDimensionError: If shapes do not fit.
-        InputDataError: If Y is not finite, or a variance is negative or missing.
+        InputDataError: If the numbers are not all floats of one precision, Y is not finite, or a
+            variance is negative, infinite or missing.
     """
     if X.dim() < 2 or Y.shape != (*X.shape[:-1], 1):
         raise BotorchTensorDimensionError(
@@ -105,8 +109,43 @@ def check_training_data(X: Tensor, Y: Tensor, Yvar: Tensor | None) -> None:
         raise BotorchTensorDimensionError(
             f"train_Yvar must have the shape {tuple(Y.shape)} of train_Y; got {tuple(Yvar.shape)}"
         )
+    dtypes = [values.dtype for values in (X, Y, Yvar) if values is not None]
+    if len(set(dtypes)) > 1 or not X.is_floating_point():
+        found = ", ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
+        raise InputDataError(
+            "train_X, train_Y and train_Yvar must be floats of one precision, as double() makes "
+            f"them; got {found}"
+        )
+    check_values(Y, Yvar, "train_")
+
+
+def check_new_data(X: Tensor, Y: Tensor, noise: Tensor | None) -> None:
+    """Check further observations: X `... x n x d`, Y `... x n x 1`, noise `... x n or 1 x 1`.
+
+    Raises:
+        BotorchTensorDimensionError: If shapes do not fit.
+        InputDataError: As of `check_values`.
+    """
+    if X.dim() < 2 or Y.shape[-2:] != (X.shape[-2], 1):
+        raise BotorchTensorDimensionError(
+            "X must be batch_shape x n x d and Y batch_shape x n x 1; got "
+            f"{tuple(X.shape)} and {tuple(Y.shape)}"
+        )
+    check_values(Y, noise)
+
+
+def check_values(Y: Tensor, Yvar: Tensor | None, prefix: str = "") -> None:
+    """Check outputs and noise variances, of any shape; the prefix is for their names.
+
+    Raises:
+        InputDataError: If Y is not finite, or a variance is negative, infinite or missing.
+    """
     if not bool(Y.isfinite().all()):
         row = tuple((~Y.isfinite()).nonzero()[0].tolist())
-        raise InputDataError(f"train_Y is {Y[row].item()} at {row}: leave failed observations out")
-    if Yvar is not None and not bool((Yvar >= 0).all()):
-        raise InputDataError("train_Yvar has a negative or missing value; it is a variance")
+        raise InputDataError(
+            f"{prefix}Y is {Y[row].item()} at {row}: leave failed observations out"
+        )
+    if Yvar is not None and not bool(((Yvar >= 0) & Yvar.isfinite()).all()):
+        raise InputDataError(
+            f"{prefix}Yvar has a negative, infinite or missing value; it is a variance"
+        )

@@ -52,12 +52,12 @@ class WarpedPosterior(MixturePosterior):
         return warped_moments(self._to_user, self.warped.means, self.warped.variances)
 
     @property
-    def means(self) -> Tensor:  # type: ignore[override]
+    def means(self) -> Tensor:
         """The means of the components, `... x C x q`."""
         return self._moments[0]
 
     @property
-    def variances(self) -> Tensor:  # type: ignore[override]
+    def variances(self) -> Tensor:
         """The variances of the components, `... x C x q`."""
         return self._moments[1]
 

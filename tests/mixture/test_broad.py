@@ -51,6 +51,14 @@ class TestFitBroad:
         torch.testing.assert_close(other.outputscales / scale**2, plain.outputscales, **close)
         torch.testing.assert_close((other.means - offset)[:, -1] / scale, plain.means[:, -1])
 
+    def test_needs_no_gradients_around_it(self) -> None:
+        features, inputs, targets = wave(12)
+        with torch.no_grad():
+            fitted = fit_broad(features, inputs, targets, None)
+        assert torch.equal(
+            fitted.lengthscales, fit_broad(features, inputs, targets, None).lengthscales
+        )
+
     def test_known_noise_is_not_learned(self) -> None:
         features, inputs, targets = wave(20)
         noisy = targets + 0.3 * torch.randn(20, generator=torch.Generator().manual_seed(1))

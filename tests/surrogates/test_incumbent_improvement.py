@@ -5,7 +5,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from botorch.exceptions.errors import UnsupportedError
 from botorch.models.transforms.input import Normalize
+from botorch.sampling import SobolQMCNormalSampler
 from torch import Size, Tensor
 
 from metabo.objective import affine, negative, response
@@ -205,3 +207,12 @@ def test_where_no_gain_is_likely_the_uncertain_point_is_better(
         values = acquisition(X)
         assert values.isfinite().all()
         assert values.argmax() == spread.argmax()
+
+
+def test_a_batch_of_tasks_is_refused_and_the_dtype_is_the_models(model: MixturePriorGP) -> None:
+    X = model.prior.space.sample(4, seed=1).unsqueeze(-2)
+    fantasy = model.fantasize(X, SobolQMCNormalSampler(Size([2]), seed=0))
+    with pytest.raises(UnsupportedError, match="one task at a time"):
+        LogIncumbentImprovement(fantasy)
+    single = model.float()
+    assert LogIncumbentImprovement(single)(X.float()).dtype == torch.float32

@@ -197,8 +197,40 @@ class TestPosterior:
         posterior = model.posterior(torch.cat([here, there]))
         assert posterior.variance[0] < posterior.variance[1]
 
+    def test_of_no_points_and_samples_of_no_shape(self, model: MixturePriorGP) -> None:
+        X = model.prior.space.sample(3, seed=1)
+        assert model.posterior(X[:0]).mean.shape == (0, 1)
+        posterior = model.posterior(X)
+        assert posterior.rsample(Size()).shape == (3, 1)
+        assert SobolQMCNormalSampler(Size([]), seed=0)(posterior).shape == (3, 1)
+
+    def test_a_prior_is_as_before_after_inference_mode(
+        self, prior: Prior, observe: Observe
+    ) -> None:
+        X, Y = observe(prior, 5)
+        fresh = pickle.loads(pickle.dumps(prior))
+        with torch.inference_mode():
+            expected = MixturePriorGP(X, Y, fresh).posterior(X).mean.clone()
+        points = X.clone().requires_grad_()
+        found = MixturePriorGP(X, Y, fresh).posterior(points).mean
+        (slope,) = torch.autograd.grad(found.sum(), points)
+        assert torch.equal(found.detach(), expected)
+        assert bool(slope.isfinite().all())
+
 
 class TestConditioning:
+    def test_fantasies_share_one_factor(self, model: MixturePriorGP) -> None:
+        X = model.prior.space.sample(12, seed=3).reshape(4, 3, 2)
+        fantasy = model.fantasize(X, SobolQMCNormalSampler(Size([16]), seed=0))
+        assert fantasy.batch_shape == (16, 4)
+        assert fantasy.conditioned.factor.shape[0] == 4  # not 16 times that
+        test_X = model.prior.space.sample(5, seed=4)
+        together = fantasy.posterior(test_X)
+        assert together.mean.shape == (16, 4, 5, 1)
+        one = model.condition_on_observations(X[2], fantasy.train_targets[7, 2, 5:, None])
+        torch.testing.assert_close(together.mean[7, 2], one.posterior(test_X).mean)
+        torch.testing.assert_close(together.variance[7, 2], one.posterior(test_X).variance)
+
     @pytest.mark.parametrize(("n", "known"), list(product([0, 4], [False, True])))
     def test_conditioning_is_rebuilding(
         self, prior: Prior, observe: Observe, n: int, known: bool
@@ -359,6 +391,16 @@ class TestModule:
         with pytest.raises(ValueError, match="another Prior"):
             MixturePriorGP(empty, empty[:, :1], other).load_state_dict(model.state_dict())
 
+    def test_state_of_what_predicts_otherwise_is_refused(
+        self, make_prior: Callable[..., Prior], observe: Observe
+    ) -> None:
+        prior = make_prior(broad=0.2)
+        X, Y = observe(prior, 8)
+        model = MixturePriorGP(X, 50 * Y, prior)
+        for other in (model.with_fitted_broad(), MixturePriorGP(X, Y, prior.negated())):
+            with pytest.raises(ValueError, match="another Prior"):
+                model.load_state_dict(other.state_dict())
+
     def test_construct_inputs(self, model: MixturePriorGP) -> None:
         X, Y = model.train_inputs[0], model.train_targets.unsqueeze(-1)
         names = {"feature_names": ["a", "b"], "outcome_names": ["y"]}
@@ -438,6 +480,37 @@ class TestBadInput:
                 MixturePriorGP(X, Y, model.prior, torch.full_like(Y, value))
         with pytest.raises(BotorchTensorDimensionError, match="train_Yvar"):
             MixturePriorGP(X, Y, model.prior, Y[:2])
+
+    def test_noise_without_end(self, model: MixturePriorGP) -> None:
+        X, Y = model.train_inputs[0], model.train_targets.unsqueeze(-1)
+        Yvar = torch.full_like(Y, 0.1)
+        Yvar[1] = math.inf
+        with pytest.raises(InputDataError, match="infinite"):
+            MixturePriorGP(X, Y, model.prior, Yvar)
+
+    def test_output_whose_evidence_overflows(self, model: MixturePriorGP) -> None:
+        X, Y = model.train_inputs[0], model.train_targets.unsqueeze(-1)
+        with pytest.raises(ValueError, match="too large for this prior's scale"):
+            MixturePriorGP(X, 1e160 * Y, model.prior)
+
+    def test_new_observations_are_checked_like_the_first(self, model: MixturePriorGP) -> None:
+        X, Y = model.train_inputs[0][:1], model.train_targets[:1].unsqueeze(-1)
+        with pytest.raises(InputDataError, match="Y is nan"):
+            model.condition_on_observations(X, torch.full_like(Y, math.nan))
+        with pytest.raises(SpaceError):
+            model.condition_on_observations(X + 100, Y)
+        with pytest.raises(BotorchTensorDimensionError, match="n x 1"):
+            model.condition_on_observations(X, Y.squeeze(-1))
+
+    def test_numbers_that_are_no_floats_of_one_precision(self, model: MixturePriorGP) -> None:
+        X, Y = model.train_inputs[0], model.train_targets.unsqueeze(-1)
+        for wrong in ((X.long(), Y.long()), (X.float(), Y)):
+            with pytest.raises(InputDataError, match="floats of one precision"):
+                MixturePriorGP(*wrong, model.prior)
+
+    def test_points_with_one_input_too_many(self, model: MixturePriorGP) -> None:
+        with pytest.raises(SpaceError, match="3 inputs in a space of 2: x1, x2"):
+            model.posterior(torch.rand(4, 3, dtype=torch.float64))
 
     def test_shapes(self, model: MixturePriorGP) -> None:
         X, Y = model.train_inputs[0], model.train_targets.unsqueeze(-1)
