@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Annotated
@@ -99,12 +99,13 @@ def strongest(rows: pd.DataFrame, n: int) -> str:
     return str(means.idxmin())
 
 
-def mean_ranks(name: str, results: Path) -> str:
+def mean_ranks(name: str, results: Path, without: Sequence[str] = ()) -> str:
     """The mean ranks of all methods, the best at the end first, and seconds of a suggestion.
 
     Those that do not take part in every problem are left out.
     """
-    rows = scores.in_all_problems(contest_rows(results / name))
+    rows = contest_rows(results / name)
+    rows = scores.in_all_problems(rows[~rows["method"].isin(without)])
     found, seconds = scores.curves(rows), scores.seconds(rows)
     counts = scores.shown_counts(found)
     ranks = pd.DataFrame({n: scores.ranks(found, n).mean() for n in counts})
@@ -258,6 +259,10 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "bo_svm_digits": partial(contest, "bo_svm_digits"),
     "bo_logistic": partial(contest, "bo_logistic"),
     "bo_surfaces": partial(contest, "bo_surfaces"),
+    **{
+        f"{name}_from_runs": partial(mean_ranks, name, without=(*OWN_METHODS, "exact Bayes"))
+        for name in ("bo_logistic", "bo_surfaces")
+    },
     "reptile_speed": reptile_speed,
     "fewshot_logistic": partial(few_shot, "fewshot_logistic"),
     "fewshot_normal": partial(few_shot, "fewshot_normal"),
