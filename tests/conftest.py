@@ -107,7 +107,7 @@ def observe() -> Callable[..., tuple[Tensor, Tensor]]:
 
 @pytest.fixture
 def prior() -> Prior:
-    """Two inputs, four components and twelve broad ones."""
+    """Two inputs, four components and the broad ones."""
     return _prior(broad=0.1)
 
 

@@ -12,7 +12,7 @@ the posterior of w that each task's own observations allow, never to a least-squ
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from scipy.cluster.vq import kmeans2
@@ -53,7 +53,7 @@ def fit_gaussian(statistics: HeadStatistics, start: HeadPrior, settings: EMSetti
     """The single Gaussian that explains the tasks best, its covariance shrunk to the start's."""
     start = _keep_signal(statistics, start, 0.01 * settings.min_signal)
     base = start.roots[0] @ start.roots[0].mT
-    settings_one = EMSettings(**{**vars(settings), "shrinkage": settings.base_shrinkage})
+    settings_one = replace(settings, shrinkage=settings.base_shrinkage)
     prior = _maximise(statistics, start, settings_one, base)
     return _keep_signal(statistics, prior, settings.min_signal)
 

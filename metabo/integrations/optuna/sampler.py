@@ -17,10 +17,10 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from torch import Tensor
 
+from metabo.acquisition_search import search_space as search
 from metabo.integrations.optuna.distributions import numbers, point
 from metabo.integrations.optuna.history import PROPOSED, History
 from metabo.integrations.optuna.trial_space import TrialSpace
-from metabo.optimizer import search_space as search
 from metabo.prior import Prior
 from metabo.space import SpaceError
 from metabo.surrogates.incumbent_improvement import LogIncumbentImprovement
