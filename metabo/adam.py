@@ -29,7 +29,11 @@ class Adam:
             [[torch.zeros_like(p) for p in parameters] for parameters, _ in self._groups]
             for _ in range(2)
         )
-        self._steps = [[torch.tensor(0.0) for _ in parameters] for parameters, _ in self._groups]
+        # Beside the parameters, as the fused step wants them.
+        self._steps = [
+            [torch.zeros((), dtype=torch.float32, device=p.device) for p in parameters]
+            for parameters, _ in self._groups
+        ]
 
     def step(self, loss: Tensor, factor: float = 1.0) -> None:
         """One step against the gradient of `loss`, the step sizes multiplied by `factor`."""

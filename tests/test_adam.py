@@ -38,3 +38,11 @@ def test_the_compiler_is_not_imported() -> None:
         "Adam([([p], 0.1)]).step(p.sum()); sys.exit('torch._dynamo' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_count_of_steps_is_beside_the_parameters() -> None:
+    # PyTorch's fused step wants it there; "meta" is another device that every machine has.
+    parameter = torch.zeros(3, device="meta", requires_grad=True)
+    optimizer = Adam([([parameter], 0.1)])
+    assert [step.device for group in optimizer._steps for step in group] == [parameter.device]
+    assert optimizer._steps[0][0].dtype == torch.float32

@@ -26,8 +26,21 @@ def mean_squared_error(output: Tensor, y: Tensor) -> Tensor:
     return (output.squeeze(-1) - y).square().mean()
 
 
+def trainable(network: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that are trained, by name: those that require gradients; all, if none does.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    everything = dict(network.named_parameters())
+    if not everything:
+        raise ValueError("the network has no parameters: there is nothing to meta-train")
+    wanted = {name: weight for name, weight in everything.items() if weight.requires_grad}
+    return wanted or everything
+
+
 def task_loss(network: nn.Module, loss: Loss = mean_squared_error) -> TaskLoss:
-    """One task's loss as a function of the weights, in the order of `network.parameters()`.
+    """One task's loss as a function of the weights, in the order of `trainable`.
 
     Args:
         network: Maps `b x e` to `b x 1`. It must not change its buffers when called (batch
@@ -35,7 +48,7 @@ def task_loss(network: nn.Module, loss: Loss = mean_squared_error) -> TaskLoss:
             for each task on its own, from PyTorch's global generator: seed that yourself.
         loss: Differentiable.
     """
-    names = [name for name, _ in network.named_parameters()]
+    names = list(trainable(network))
 
     def evaluate(weights: list[Tensor], x: Tensor, y: Tensor) -> Tensor:
         named = dict(zip(names, weights, strict=True))

@@ -43,7 +43,7 @@ class Checkpoint:
     def save(self, path: Path) -> None:
         """Write the file; one of that name is replaced only once the new one is on the disk."""
         tensors = {f"weights.{i}": w.cpu().contiguous() for i, w in enumerate(self.weights)}
-        header = {"format": FORMAT, "step": str(self.step), "run": json.dumps(self.run)}
+        header = {"format": FORMAT, "step": str(self.step), "run": _json(self.run)}
         if self.best is not None:
             best, *rest = self.best
             tensors |= {f"best.{i}": w.cpu().contiguous() for i, w in enumerate(best)}
@@ -70,7 +70,7 @@ class Checkpoint:
             raise CheckpointError(f"{path} is not a checkpoint that this version can read")
         saved = json.loads(header["run"])
         # Through JSON, so that a tuple equals the list that it is saved as.
-        wanted = json.loads(json.dumps(run))
+        wanted = json.loads(_json(run))
         differing = [key for key in saved | wanted if saved.get(key) != wanted.get(key)]
         if differing:
             key = differing[0]
@@ -86,9 +86,16 @@ class Checkpoint:
         return cls(int(header["step"]), numbered("weights"), tensors["generator"], saved, best)
 
 
+def _json(run: dict[str, Any]) -> str:
+    """As text; NumPy's numbers, which settings may be, as Python's."""
+    return json.dumps(run, default=float)
+
+
 def fingerprint(tensors: list[Tensor]) -> str:
     """A short name for the values of some tensors."""
     digest = sha256()
     for tensor in tensors:
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        # Flat, for the bytes of a single number without dimensions cannot be viewed.
+        values = tensor.detach().cpu().contiguous().flatten()
+        digest.update(values.view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]

@@ -36,7 +36,8 @@ class _Graph:
             adapt_layers(start, activation, X, Y, step_size)
         torch.cuda.current_stream(X.device).wait_stream(side)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        # The default capture stream is of the first device that a process has captured on.
+        with torch.cuda.graph(self._graph, stream=side):
             self._output = adapt_layers(start, activation, X, Y, step_size)
 
     def __call__(self, *inputs: Tensor) -> Adapted:

@@ -103,7 +103,7 @@ class EarlyStopping:
         """The mean loss of held-out tasks after adapting from `weights`; keeps the best weights."""
         with torch.no_grad():
             adapted = self._learner.adapt(weights, *self._support, step_size)
-            losses = vmap(self._learner.loss)(adapted.layers, *self._query)
+            losses = vmap(self._learner.loss, randomness="different")(adapted.layers, *self._query)
         # All ranks go by the first one's, lest a last bit lets only some of them stop.
         loss = ranks.from_first(float(losses.mean()))
         self.looks_since += 1

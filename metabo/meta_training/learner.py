@@ -14,6 +14,7 @@ from metabo.meta_training.autograd_loop import (
     adapt_weights,
     mean_squared_error,
     task_loss,
+    trainable,
 )
 from metabo.meta_training.cuda_graph import adapt_by_graph
 from metabo.meta_training.inner_loop import Adapted, adapt_layers
@@ -41,7 +42,8 @@ def choose_learner(network: nn.Module, loss: Loss | None = None) -> Learner:
         loss: The mean squared error if None.
     """
     evaluate = task_loss(network, loss or mean_squared_error)
-    if not isinstance(network, MLP) or loss is not None:
+    whole = isinstance(network, MLP) and len(trainable(network)) == len(network.layers)
+    if not isinstance(network, MLP) or not whole or loss is not None:
         return Learner(evaluate, partial(adapt_weights, evaluate))
 
     def adapt(weights: list[Tensor], X: Tensor, Y: Tensor, step_size: float) -> Adapted:

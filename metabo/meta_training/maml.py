@@ -27,7 +27,9 @@ def _maml(
         return learner.loss(adapted, x[-1], y[-1]), losses
 
     def mean_query_loss(start: list[Tensor]) -> tuple[Tensor, Tensor]:
-        queries, losses = vmap(query_loss, in_dims=(None, 1, 1))(start, X, Y)
+        queries, losses = vmap(query_loss, in_dims=(None, 1, 1), randomness="different")(
+            start, X, Y
+        )
         return queries.mean(), losses.mean(0)
 
     with torch.no_grad():
@@ -40,7 +42,7 @@ def _first_order_maml(
 ) -> Displacement:
     adapted = learner.adapt(weights, X[:-1], Y[:-1], step_size)
     with torch.no_grad():
-        gradients = vmap(grad(learner.loss))(adapted.layers, X[-1], Y[-1])
+        gradients = vmap(grad(learner.loss), randomness="different")(adapted.layers, X[-1], Y[-1])
     return Displacement([-g.mean(0) for g in gradients], adapted.losses.mean(1))
 
 

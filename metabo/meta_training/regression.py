@@ -31,7 +31,7 @@ def regress(network: MLP, tasks: TaskBatch, steps: int, *, seed: int) -> MLP:
         steps: How many.
         seed: Decides which observations a step sees.
     """
-    network = copy.deepcopy(network).requires_grad_(True)
+    network = copy.deepcopy(network).to(tasks.Y.device, torch.float32).requires_grad_(True)
     generator = torch.Generator(tasks.Y.device).manual_seed(seed)
     by_rank = network.layers[-1].detach().clone().requires_grad_(True)
     optimizer = Adam([([*network.layers, by_rank], _STEP_SIZE)])

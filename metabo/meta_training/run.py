@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from metabo.meta_training import ranks
-from metabo.meta_training.autograd_loop import Loss
+from metabo.meta_training.autograd_loop import Loss, trainable
 from metabo.meta_training.checkpoint import Checkpoint, fingerprint
 from metabo.meta_training.held_out import EarlyStopping, HeldOut
 from metabo.meta_training.learner import choose_learner
 from metabo.meta_training.meta_gradient import DivergedError, MetaGradient, OuterLoopSettings
 from metabo.meta_training.records import Records
+from metabo.network import MLP
 from metabo.tasks.task import TaskBatch
 
 # How often a GPU's work is looked at: each look waits for the device.
@@ -42,7 +43,7 @@ class Run:
         held_out: HeldOut | None = None,
     ) -> None:
         self.step = 0
-        self.weights = [w.detach().to(device, copy=True) for w in network.parameters()]
+        self.weights = [w.detach().to(device, copy=True) for w in trainable(network).values()]
         self.generator = torch.Generator(device).manual_seed(seed)
         self.steps_per_look = 1 if device.type == "cpu" else _STEPS_PER_LOOK
         self._displacement = algorithm.displacement
@@ -60,6 +61,7 @@ class Run:
             "loss": getattr(loss, "__qualname__", None),
             "device": device.type,
             "tasks": fingerprint([tasks.X, tasks.Y, tasks.counts]),
+            "network": _description(network),
             "start": fingerprint(self.weights),
             "held_out": held_out and held_out.identity(),
         }
@@ -167,9 +169,16 @@ class Run:
 
 
 def with_weights(network: Network, weights: list[Tensor]) -> Network:
-    """A copy of the network with other weights, in the order of its parameters."""
+    """A copy of the network with other weights, in the order of `trainable`."""
     network = copy.deepcopy(network)
     with torch.no_grad():
-        for parameter, weight in zip(network.parameters(), weights, strict=True):
+        for parameter, weight in zip(trainable(network).values(), weights, strict=True):
             parameter.copy_(weight)
     return network
+
+
+def _description(network: nn.Module) -> str:
+    """What the same weights make another network of: layers, activation, what is frozen."""
+    shapes = {name: tuple(weight.shape) for name, weight in trainable(network).items()}
+    kind = network.settings() if isinstance(network, MLP) else network
+    return f"{kind!r}, {shapes}"

@@ -7,9 +7,11 @@ import torch
 from torch import nn
 
 from metabo.meta_training.autograd_loop import adapt_weights, descend, task_loss
+from metabo.meta_training.held_out import HeldOut
 from metabo.meta_training.inner_loop import adapt
 from metabo.meta_training.learner import choose_learner
-from metabo.meta_training.meta_gradient import OuterLoopSettings
+from metabo.meta_training.maml import FIRST_ORDER_MAML, MAML
+from metabo.meta_training.meta_gradient import MetaGradient, OuterLoopSettings
 from metabo.meta_training.outer_loop import meta_learn
 from metabo.meta_training.reptile import REPTILE
 from metabo.network import MLP
@@ -103,3 +105,41 @@ def test_a_network_may_draw_random_numbers_each_task_its_own():
         weights.mean(), torch.tensor(3 - 0.2 * 2.0).double(), atol=0.01, rtol=0
     )
     torch.testing.assert_close(weights.std(), torch.tensor(0.1).double(), rtol=0.05, atol=0)
+
+
+def test_what_is_frozen_stays_and_the_rest_is_trained() -> None:
+    network = sequential()
+    network[0].requires_grad_(False)
+    X, Y = torch.rand(6, 8, 2), torch.rand(6, 8)
+    tasks = TaskBatch(X, Y, torch.full((6,), 8))
+    settings = OuterLoopSettings(outer_steps=2, tasks_per_step=2, inner_steps=2, points_per_step=4)
+    found = meta_learn(REPTILE, tasks, network, settings, seed=0, device="cpu", progress=False)
+    moved = {
+        name: not torch.equal(weight, network.get_parameter(name))
+        for name, weight in found.named_parameters()
+    }
+    assert moved == {name: not name.startswith("0.") for name in moved}
+    with pytest.raises(ValueError, match="no parameters"):
+        meta_learn(REPTILE, tasks, nn.Flatten(), settings, seed=0, device="cpu", progress=False)
+
+
+@pytest.mark.parametrize("algorithm", [REPTILE, FIRST_ORDER_MAML, MAML])
+def test_dropout_and_a_single_number_as_weight(algorithm: MetaGradient) -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Sequential(nn.Linear(2, 8), nn.Dropout(0.2), nn.Linear(8, 1))
+            self.scale = nn.Parameter(torch.tensor(2.0))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.scale * self.body(x)
+
+    torch.manual_seed(0)
+    network = Scaled()
+    tasks = TaskBatch(torch.rand(6, 8, 2), torch.rand(6, 8), torch.full((6,), 8))
+    settings = OuterLoopSettings(outer_steps=2, tasks_per_step=2, inner_steps=2, points_per_step=4)
+    held_out = HeldOut(tasks, every=1)
+    found = meta_learn(
+        algorithm, tasks, network, settings, seed=0, device="cpu", progress=False, held_out=held_out
+    )
+    assert found.scale != network.scale

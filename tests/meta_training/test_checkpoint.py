@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -23,6 +24,13 @@ def test_what_is_loaded_is_what_was_saved(tmp_path):
     assert loaded.step == 7
     assert torch.equal(loaded.generator, saved.generator)
     assert all(torch.equal(a, b) for a, b in zip(loaded.weights, saved.weights, strict=True))
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path):
+    state = torch.Generator().get_state()
+    settings = {"inner_step_size": np.float32(0.5), "steps": np.int64(3)}
+    Checkpoint(1, [torch.zeros(2)], state, settings).save(tmp_path / "run")
+    assert Checkpoint.load(tmp_path / "run", {"inner_step_size": 0.5, "steps": 3}).step == 1
 
 
 def test_nothing_partial_is_left_and_the_old_file_is_replaced(tmp_path):

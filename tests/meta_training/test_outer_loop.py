@@ -22,11 +22,16 @@ from metabo.tasks.task import TaskBatch
 SETTINGS = ReptileSettings(outer_steps=30, tasks_per_step=4, inner_steps=3, points_per_step=5)
 
 
-def run(records: Records | None = None, settings: ReptileSettings = SETTINGS, seed: int = 0) -> MLP:
+def run(
+    records: Records | None = None,
+    settings: ReptileSettings = SETTINGS,
+    seed: int = 0,
+    activation: str = "tanh",
+) -> MLP:
     generator = torch.Generator().manual_seed(0)
     X = torch.rand(10, 8, 1, generator=generator)
     batch = TaskBatch(X, torch.sin(4 * X.squeeze(-1)), torch.full((10,), 8))
-    start = MLP(1, (8, 8), generator=generator)
+    start = MLP(1, (8, 8), activation, generator=generator)
     return reptile(batch, start, settings, seed=seed, device="cpu", progress=False, records=records)
 
 
@@ -89,6 +94,9 @@ def test_only_the_same_run_is_resumed(tmp_path):
         run(Records(path, resume=True), seed=1)
     with pytest.raises(CheckpointError, match="its settings is"):
         run(Records(path, resume=True), ReptileSettings(outer_steps=31))
+    run(Records(tmp_path / "relu"), activation="relu")
+    with pytest.raises(CheckpointError, match=r"its network is .*relu.*, not .*silu"):
+        run(Records(tmp_path / "relu", resume=True), activation="silu")
 
 
 def test_the_curve_has_a_row_for_every_step(tmp_path):

@@ -67,3 +67,10 @@ def test_only_few_and_long_tasks_are_fitted_so() -> None:
         network = meta_learned(seen, settings, seed=0, progress=False)
         found = train_features(network, seen, None, settings, seed=0, progress=False).network
         assert torch.equal(found.layers[0], start.layers[0]) == (not fitted)
+
+
+def test_a_network_in_double_precision_is_fitted_too() -> None:
+    found = regress(network().double(), tasks(3, 40), 3, seed=0)
+    expected = regress(network(), tasks(3, 40), 3, seed=0)
+    for one, other in zip(found.layers, expected.layers, strict=True):
+        torch.testing.assert_close(one, other)
