@@ -19,7 +19,7 @@ from metabo.candidates import Candidates
 from metabo.column import LARGEST
 from metabo.constraint import Constraint, LogFeasibleImprovement
 from metabo.cores import one_thread
-from metabo.objective import Objective, OfNegative, negative, response
+from metabo.objective import Defined, Objective, OfNegative, negative, response
 from metabo.prior import Prior
 from metabo.session import Session
 from metabo.space import InputSpace, SpaceError
@@ -57,7 +57,8 @@ class Optimizer:
             frame or a list of dicts. Anything in the prior's space if None.
         objective: What to maximise, as a function of the response (`... x q x 1`) and of the
             point (`... x q x d`), both in the user's units; the response itself if None. Faster if
-            it says that it is affine in the response: `metabo.objective.affine`.
+            it says that it is affine in the response: `metabo.objective.affine`. It has to be a
+            number, not NaN, of every response: the model takes all for possible.
         minimize: Whether a smaller response is better; what the Prior was trained with if None. It
             cannot be combined with an objective, which is always maximised.
         journal: A file that keeps the session: whatever is asked and told is on the disk before
@@ -190,7 +191,7 @@ class Optimizer:
         Raises:
             ExhaustedError: If fewer points than that are left.
             SpaceError: If a fixed input is unknown or its value not legal.
-            ValueError: If q is not positive.
+            ValueError: If q is not positive, or the objective is undefined.
         """
         if q is not None and q < 1:
             raise ValueError(f"q is {q}; ask for at least one point")
@@ -293,6 +294,7 @@ class Optimizer:
 
         Raises:
             RuntimeError: If nothing has been told yet, or no observation met the constraints.
+            ValueError: If the objective of one is undefined.
         """
         if len(self) == 0:
             raise RuntimeError(
@@ -308,9 +310,10 @@ class Optimizer:
 
     def _objective(self) -> Objective | None:
         """The objective as a function of the response in the Prior's units."""
-        if self.objective is None or self._sign > 0:
-            return self.objective
-        return OfNegative(self.objective)
+        if self.objective is None:
+            return None
+        defined = Defined(self.objective)
+        return defined if self._sign > 0 else OfNegative(defined)
 
     def _columns(self, fixed: Mapping[str, Any]) -> dict[int, float]:
         """The fixed inputs by column, checked."""
