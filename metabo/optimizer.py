@@ -89,16 +89,16 @@ class Optimizer:
         if objective is not None and minimize:
             raise ValueError("an objective is always maximised: negate it instead of minimize=True")
         self.prior = prior
-        self.seed = seed
-        self.minimize = prior.minimize if minimize is None else minimize
+        self.seed = int(seed)  # NumPy's numbers cannot be written to a journal
+        self.minimize = bool(prior.minimize if minimize is None else minimize)
         self.objective = objective if objective is not None else self._sign_objective()
         self._candidates = None if candidates is None else Candidates(prior.space, candidates)
         self._warned = False
         self.constraints = _checked(prior.space, constraints or {})
-        identity = {"prior": prior.digest, "seed": seed, "minimize": self.minimize}
+        identity = {"prior": prior.digest, "seed": self.seed, "minimize": self.minimize}
         if self.constraints:
             identity["constraints"] = {
-                name: [c.prior.digest, str(c.low), str(c.high)]
+                name: [c.prior.digest, str(float(c.low)), str(float(c.high))]
                 for name, c in self.constraints.items()
             }
         self._session = Session(prior.space, journal, identity, list(self.constraints))
