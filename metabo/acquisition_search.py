@@ -17,7 +17,7 @@ from metabo.space import InputSpace
 
 _POOL = 2048  # quasi-random points that the search starts from
 _STARTS = 4  # of which so many are improved
-_APART = 0.02  # of each input's range: how far a point keeps from those that are taken
+_APART = 0.02  # of each float's range: how far a point keeps from those that are taken
 _NEARBY = 128  # random changes of the best points so far, for inputs that have no gradient
 
 
@@ -86,12 +86,18 @@ def score_points(acquisition: AcquisitionFunction, points: Tensor) -> Tensor:
 
 
 def _is_near(space: InputSpace, points: Tensor, taken: Tensor) -> Tensor:
-    """Which points, `N`, agree with one that is taken in all inputs, or nearly so."""
+    """Which points, `N`, agree with one that is taken in all inputs, or nearly so.
+
+    Whole numbers and categories agree if they are the same.
+    """
+    whole = [*space.integer_dims, *space.categorical_dims]
     near = torch.zeros(len(points), dtype=torch.bool)
     # In a batch of many they come closer: a large part of the space has to stay free.
     apart = min(_APART, 0.25 / max(len(taken), 1))
-    unit = space.to_unit(points)
-    for other in space.to_unit(taken):
+    unit, units = space.to_unit(points), space.to_unit(taken)
+    # These count as they are, with steps of 1, wider than any distance that is near.
+    unit[:, whole], units[:, whole] = points[:, whole], taken[:, whole]
+    for other in units:
         near |= (unit - other).abs().amax(-1) < apart
     return near
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from metabo.acquisition_search import score_points
 from metabo.mixture.conditioning import Comparison
 from metabo.mixture.fixed_points import At, FixedPoints, fit_in_memory
+from metabo.session import SAME, deviations, meant
 from metabo.space import InputSpace
 from metabo.surrogates.incumbent_improvement import LogIncumbentImprovement
 
@@ -46,7 +47,7 @@ class Candidates:
                 f"candidates must be N x {space.dim} with N > 0; got {tuple(points.shape)}"
             )
         space.check(points, name="candidates")
-        self.X = space.snap(points.double())
+        self.space, self.X = space, space.snap(points.double())
         self._columns = self.X.T.contiguous()  # which are faster to compare than rows
         self._rows: dict[tuple[float, ...], Tensor] = {}
         self._fixed_points: FixedPoints | None = None
@@ -55,19 +56,38 @@ class Candidates:
         return len(self.X)
 
     def left(self, taken: Tensor, fixed: Mapping[int, float]) -> Tensor:
-        """The rows, in order, that are none of some points `m x d` and have the fixed values."""
+        """The rows, in order, that are none of some points `m x d` and have the fixed values.
+
+        Points and values may be off by rounding, or as printed: then the nearest is meant.
+        """
         left = torch.ones(len(self), dtype=torch.bool)
         for point in taken:
             left[self._rows_of(point)] = False
         for column, value in fixed.items():
-            left &= self._columns[column] == value
+            left &= self._have(column, value)
         return left.nonzero().squeeze(-1)
 
     def _rows_of(self, point: Tensor) -> Tensor:
         key = tuple(point.tolist())
         if key not in self._rows:
-            self._rows[key] = (self._columns == point[:, None]).all(0).nonzero().squeeze(-1)
+            rows = self._equal(point)
+            nearest = None if len(rows) else meant(self.space, self.X, point)
+            self._rows[key] = rows if nearest is None else self._equal(self.X[nearest])
         return self._rows[key]
+
+    def _equal(self, point: Tensor) -> Tensor:
+        return (self._columns == point[:, None]).all(0).nonzero().squeeze(-1)
+
+    def _have(self, column: int, value: float) -> Tensor:
+        """Which candidates, `N`, have a value in a column."""
+        values = self._columns[column]
+        if not (values == value).any():
+            point = self.X[0].clone()
+            point[column] = value
+            apart = deviations(self.space, self.X, point)[:, column]
+            nearest = apart.argmin()
+            value = float(values[nearest]) if float(apart[nearest]) <= SAME else value
+        return values == value
 
     def best(self, acquisition: AcquisitionFunction, rows: Tensor) -> Tensor:
         """The point (`d`) among some rows where an acquisition function is largest."""

@@ -44,6 +44,34 @@ def response(Y: Tensor, X: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
+class Defined:
+    """An objective that refuses to be undefined: NaN would count as more than any number."""
+
+    objective: Objective
+
+    @property
+    def is_affine(self) -> bool:
+        """As the objective itself."""
+        return is_affine(self.objective)
+
+    def __call__(self, Y: Tensor, X: Tensor) -> Tensor:
+        """Values `... x q` of responses `... x q x 1` at points `... x q x d`.
+
+        Raises:
+            ValueError: If one is NaN.
+        """
+        values = self.objective(Y, X)
+        undefined = values.isnan()
+        if undefined.any():
+            where = float(Y.squeeze(-1).expand_as(values)[undefined][0])
+            raise ValueError(
+                f"the objective is NaN where the response is {where:g}: a model takes all numbers "
+                "for possible, so define it for all, as log(y) by y.clamp_min(1e-6).log()"
+            )
+        return values
+
+
+@dataclass(frozen=True)
 class OfNegative:
     """An objective as a function of the negative of the response."""
 

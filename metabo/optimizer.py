@@ -19,7 +19,7 @@ from metabo.candidates import Candidates
 from metabo.column import LARGEST
 from metabo.constraint import Constraint, LogFeasibleImprovement
 from metabo.cores import one_thread
-from metabo.objective import Objective, OfNegative, negative, response
+from metabo.objective import Defined, Objective, OfNegative, negative, response
 from metabo.prior import Prior
 from metabo.session import Session
 from metabo.space import InputSpace, SpaceError
@@ -57,7 +57,8 @@ class Optimizer:
             frame or a list of dicts. Anything in the prior's space if None.
         objective: What to maximise, as a function of the response (`... x q x 1`) and of the
             point (`... x q x d`), both in the user's units; the response itself if None. Faster if
-            it says that it is affine in the response: `metabo.objective.affine`.
+            it says that it is affine in the response: `metabo.objective.affine`. It has to be a
+            number, not NaN, of every response: the model takes all for possible.
         minimize: Whether a smaller response is better; what the Prior was trained with if None. It
             cannot be combined with an objective, which is always maximised.
         journal: A file that keeps the session: whatever is asked and told is on the disk before
@@ -88,16 +89,16 @@ class Optimizer:
         if objective is not None and minimize:
             raise ValueError("an objective is always maximised: negate it instead of minimize=True")
         self.prior = prior
-        self.seed = seed
-        self.minimize = prior.minimize if minimize is None else minimize
+        self.seed = int(seed)  # NumPy's numbers cannot be written to a journal
+        self.minimize = bool(prior.minimize if minimize is None else minimize)
         self.objective = objective if objective is not None else self._sign_objective()
         self._candidates = None if candidates is None else Candidates(prior.space, candidates)
         self._warned = False
         self.constraints = _checked(prior.space, constraints or {})
-        identity = {"prior": prior.digest, "seed": seed, "minimize": self.minimize}
+        identity = {"prior": prior.digest, "seed": self.seed, "minimize": self.minimize}
         if self.constraints:
             identity["constraints"] = {
-                name: [c.prior.digest, str(c.low), str(c.high)]
+                name: [c.prior.digest, str(float(c.low)), str(float(c.high))]
                 for name, c in self.constraints.items()
             }
         self._session = Session(prior.space, journal, identity, list(self.constraints))
@@ -190,7 +191,7 @@ class Optimizer:
         Raises:
             ExhaustedError: If fewer points than that are left.
             SpaceError: If a fixed input is unknown or its value not legal.
-            ValueError: If q is not positive.
+            ValueError: If q is not positive, or the objective is undefined.
         """
         if q is not None and q < 1:
             raise ValueError(f"q is {q}; ask for at least one point")
@@ -293,6 +294,7 @@ class Optimizer:
 
         Raises:
             RuntimeError: If nothing has been told yet, or no observation met the constraints.
+            ValueError: If the objective of one is undefined.
         """
         if len(self) == 0:
             raise RuntimeError(
@@ -308,9 +310,10 @@ class Optimizer:
 
     def _objective(self) -> Objective | None:
         """The objective as a function of the response in the Prior's units."""
-        if self.objective is None or self._sign > 0:
-            return self.objective
-        return OfNegative(self.objective)
+        if self.objective is None:
+            return None
+        defined = Defined(self.objective)
+        return defined if self._sign > 0 else OfNegative(defined)
 
     def _columns(self, fixed: Mapping[str, Any]) -> dict[int, float]:
         """The fixed inputs by column, checked."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +13,27 @@ from torch import Tensor
 from metabo.journal import Event, Journal
 from metabo.space import InputSpace
 
-_SAME = 1e-4  # of each input's range: as far off may a suggestion be carried out
+SAME = 1e-4  # of each input's range: as far off may a suggestion be carried out
+
+
+def meant(space: InputSpace, points: Tensor, point: Tensor) -> int | None:
+    """Which of some points `n x d` is meant by a point `d`: the nearest, if it is near enough."""
+    if len(points) == 0:
+        return None
+    distances = deviations(space, points, point).amax(-1)
+    nearest = int(distances.argmin())
+    return nearest if float(distances[nearest]) <= SAME else None
+
+
+def deviations(space: InputSpace, points: Tensor, point: Tensor) -> Tensor:
+    """How far points `n x d` are from one, `d`, in each input, `n x d`, as shares of its range.
+
+    Whole numbers and categories are the same or infinitely far.
+    """
+    apart = (space.to_unit(points) - space.to_unit(point)).abs()
+    whole = [*space.integer_dims, *space.categorical_dims]
+    apart[:, whole] = torch.where(points[:, whole] == point[whole], 0.0, math.inf).to(apart)
+    return apart
 
 
 class Session:
@@ -108,10 +129,7 @@ class Session:
 
     def _without(self, points: Tensor, row: Tensor) -> Tensor:
         """The points but the one that is nearest to a row, if it is near enough to be meant."""
-        if len(points) == 0:
-            return points
-        distances = (self.space.to_unit(points) - self.space.to_unit(row)).abs().amax(-1)
-        nearest = int(distances.argmin())
-        if float(distances[nearest]) > _SAME:
+        nearest = meant(self.space, points, row[0])
+        if nearest is None:
             return points
         return torch.cat([points[:nearest], points[nearest + 1 :]])

@@ -7,9 +7,10 @@ from collections.abc import Callable
 import ConfigSpace as CS
 import pytest
 import torch
+from ConfigSpace.hyperparameters import Hyperparameter
 from torch import Tensor
 
-from metabo.acquisition_search import ExhaustedError, search_space
+from metabo.acquisition_search import ExhaustedError, _is_near, search_space
 from metabo.prior import Prior
 from metabo.space import InputSpace
 from metabo.surrogates import LogIncumbentImprovement, MixturePriorGP
@@ -68,3 +69,14 @@ def test_there_is_room_for_many(prior: Prior, acquisition: LogIncumbentImproveme
     found = search_space(acquisition, prior.space, taken[:0], seed=0, X_taken=taken)
     unit = prior.space.to_unit(torch.cat([found[None], taken]))
     assert (unit[0] - unit[1:]).abs().amax(-1).min() >= 0.25 / 300
+
+
+@pytest.mark.parametrize(
+    "wanted", [CS.Categorical("x", [f"v{i}" for i in range(60)]), CS.Integer("x", (1, 100))]
+)
+def test_whole_numbers_and_categories_are_near_only_if_equal(wanted: Hyperparameter) -> None:
+    space = CS.ConfigurationSpace()
+    space.add(wanted, CS.Float("y", (0, 1)))
+    points = torch.tensor([[50, 0.5], [50, 0.51], [50, 0.53], [49, 0.5], [51, 0.5]]).double()
+    near = _is_near(InputSpace(space, ["x", "y"]), points, points[:1])
+    assert near.tolist() == [True, True, False, False, False]

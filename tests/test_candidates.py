@@ -6,16 +6,19 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+import ConfigSpace as CS
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from metabo.acquisition_search import score_points
+from metabo.acquisition_search import ExhaustedError, score_points
 from metabo.candidates import Candidates
 from metabo.mixture import fixed_points
 from metabo.objective import Objective, affine
 from metabo.optimizer import Optimizer
 from metabo.prior import Prior
+from metabo.space import InputSpace
 from metabo.surrogates import LogIncumbentImprovement, MixturePriorGP
 from metabo.surrogates.kriging_believer import believe
 from metabo.warp import Warp
@@ -140,3 +143,41 @@ def test_the_bound_is_one(
     assert (bound >= value - 1e-9).all()
     if objective is None:  # with one, gains that are rare count for nothing
         assert (bound <= value + math.log(1.5)).all()
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_points_told_as_printed_are_not_proposed_again(prior: Prior, single: bool) -> None:
+    points = prior.space.sample(8, seed=2)
+    optimizer = Optimizer(prior, candidates=points.float() if single else points)
+    for _ in range(8):
+        x = optimizer.ask()
+        optimizer.tell({name: float(f"{value:.5g}") for name, value in x.items()}, bowl(x))
+    with pytest.raises(ExhaustedError):
+        optimizer.ask()
+
+
+def test_the_nearest_is_meant_and_no_other(prior: Prior) -> None:
+    points = torch.tensor([[1.0, 0.5], [1.0, 0.50004], [1.0, 0.50004], [1.0, 0.6]]).double()
+    candidates = Candidates(prior.space, points)
+    assert candidates.left(torch.tensor([[1.0001, 0.50003]]).double(), {}).tolist() == [0, 3]
+    assert candidates.left(torch.tensor([[1.0, 0.601]]).double(), {}).tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_fixed_values_up_to_rounding(prior: Prior, dtype: torch.dtype) -> None:
+    values = torch.from_numpy(np.linspace(0, 1, 11))
+    points = torch.cartesian_prod(torch.tensor([-1.0, 2.0]).double(), values).to(dtype)
+    optimizer = Optimizer(prior, candidates=points)
+    for tenth in range(11):
+        assert optimizer.ask(fixed={"x2": tenth / 10})["x2"] == pytest.approx(tenth / 10, abs=1e-6)
+    with pytest.raises(ExhaustedError, match="with these fixed inputs"):
+        optimizer.ask(fixed={"x2": 0.35})
+
+
+def test_neither_whole_numbers_nor_categories_are_near_each_other() -> None:
+    space = CS.ConfigurationSpace()
+    space.add(CS.Integer("seed", (1, 100_000)), CS.Categorical("kind", list("abc")))
+    points = torch.tensor([[5, 0], [6, 0], [6, 1]]).double()
+    candidates = Candidates(InputSpace(space, ["seed", "kind"]), points)
+    assert candidates.left(torch.tensor([[7, 0], [6, 1], [5, 2]]).double(), {}).tolist() == [0, 1]
+    assert candidates.left(points[:0], {0: 7.0}).tolist() == []

@@ -1,9 +1,11 @@
 """Which points are known, and what is known of them."""
 
+import ConfigSpace as CS
 import torch
 from torch import Tensor
 
 from metabo.known_points import KnownPoints
+from metabo.space import InputSpace
 
 
 def grid() -> Tensor:
@@ -47,3 +49,27 @@ def test_points_that_are_looked_for_may_have_a_gradient() -> None:
     points = grid().requires_grad_()
     (slope,) = torch.autograd.grad(known()(points).sum() + points.sum(), points)
     assert torch.equal(slope, torch.ones_like(points))
+
+
+def test_points_of_many_categories() -> None:
+    space = CS.ConfigurationSpace()
+    space.add(CS.Categorical(f"x{i}", list("abcde")) for i in range(6))
+    points = torch.cartesian_prod(*[torch.arange(5).double()] * 6)
+    inputs = InputSpace(space, [f"x{i}" for i in range(6)]).encode(points)
+    effects = torch.arange(len(inputs)).double() + 1
+    assert torch.equal(KnownPoints(inputs, effects)(inputs), effects)
+
+
+def test_the_nearest_of_several_points_is_found() -> None:
+    inputs = torch.tensor([[0.5, 0.5], [0.5, 0.50001], [0.50001, 0.5], [0.9, 0.1]]).double()
+    points = KnownPoints(inputs, torch.arange(1, 5).double())
+    assert torch.equal(points(inputs + 2e-6), torch.arange(1, 5).double())
+
+
+def test_single_precision_of_numbers_that_are_large_beside_their_range() -> None:
+    space = InputSpace.from_bounds([[100.0, -1.0], [110.0, 1.0]])
+    X = space.sample(500, seed=0)
+    effects = torch.arange(500).double() + 1
+    points = KnownPoints(space.encode(X), effects)
+    assert torch.equal(points(space.encode(X.float())), effects.float())
+    assert torch.equal(points(space.encode(X.float().double())), effects)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from metabo.objective import affine
 from metabo.optimizer import Optimizer, PriorCollapsedWarning
 from metabo.prior import Prior
 from metabo.space import SpaceError
@@ -230,6 +231,31 @@ class TestTell:
 def test_an_objective_is_never_minimised(prior: Prior) -> None:
     with pytest.raises(ValueError, match="negate it"):
         Optimizer(prior, objective=lambda Y, X: Y.squeeze(-1), minimize=True)
+
+
+@pytest.mark.filterwarnings("ignore::metabo.PriorCollapsedWarning")
+@pytest.mark.parametrize("trained_to_minimize", [False, True])
+@pytest.mark.parametrize("count", [None, 20])
+def test_an_objective_has_to_be_defined(
+    make_prior: Made, trained_to_minimize: bool, count: int | None
+) -> None:
+    prior = make_prior(broad=0.1, minimize=trained_to_minimize)
+    candidates = None if count is None else prior.space.sample(count, seed=0)
+    optimizer = Optimizer(
+        prior, candidates=candidates, objective=lambda Y, X: (Y.squeeze(-1) + 0.5).log()
+    )
+    for i, y in enumerate((2.0, -1.0, 5.0)):
+        optimizer.tell({"x1": float(i), "x2": 0.5}, y)
+    with pytest.raises(ValueError, match=r"NaN where the response is -1: .*clamp_min"):
+        optimizer.best()
+    with pytest.raises(ValueError, match="NaN where the response is -"):
+        optimizer.ask()
+
+
+def test_an_affine_objective_has_to_be_defined_too(prior: Prior) -> None:
+    optimizer = Optimizer(prior, objective=affine(lambda Y, X: Y.squeeze(-1) * X[..., 0].log()))
+    with pytest.raises(ValueError, match="the objective is NaN"):
+        optimizer.ask()
 
 
 def test_a_suggestion_takes_one_thread_and_gives_the_others_back(prior: Prior) -> None:

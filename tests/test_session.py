@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from metabo.acquisition_search import ExhaustedError
+from metabo.constraint import Constraint
 from metabo.journal import JournalError
 from metabo.optimizer import Optimizer
 from metabo.prior import Prior
@@ -75,6 +77,17 @@ class TestJournal:
         with pytest.raises(JournalError, match="its minimize is False, not True"):
             Optimizer(prior, journal=journal, minimize=True)
         Optimizer(prior, journal=journal).close()
+
+    def test_numbers_of_any_kind_are_the_same_session(self, prior: Prior, tmp_path: Path) -> None:
+        journal = tmp_path / "a.jsonl"
+        rules = {"c": Constraint(prior, low=np.float64(1), high=4)}
+        with Optimizer(
+            prior, journal=journal, seed=np.int64(3), minimize=np.bool_(False), constraints=rules
+        ) as optimizer:
+            first = optimizer.ask()
+        rules = {"c": Constraint(prior, low=1, high=4.0)}
+        with Optimizer(prior, journal=journal, seed=3, constraints=rules) as optimizer:
+            assert optimizer.pending == [first]
 
     def test_a_point_that_is_not_of_the_space_is_named_by_its_line(
         self, prior: Prior, tmp_path: Path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from dataclasses import dataclass
 from typing import Self
@@ -12,6 +11,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 from torch import Tensor
 
+from metabo.column import LARGEST
 from metabo.integrations.optuna.distributions import point
 from metabo.optimizer import PriorCollapsedWarning
 from metabo.prior import Prior
@@ -84,8 +84,8 @@ def _point(space: InputSpace, trial: FrozenTrial) -> Tensor | None:
 
 
 def _has_value(trial: FrozenTrial) -> bool:
-    """Whether a trial's value counts: it is complete, finite and feasible."""
-    if trial.state != TrialState.COMPLETE or not math.isfinite(trial.values[0]):
+    """Whether a trial's value counts: complete, feasible, not too large to compute with."""
+    if trial.state != TrialState.COMPLETE or not abs(trial.values[0]) <= LARGEST:
         return False
     return all(value <= 0 for value in trial.constraints.values())
 

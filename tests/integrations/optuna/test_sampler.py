@@ -181,14 +181,14 @@ class TestTrialsWithoutAValue:
 
     def test_infeasible_and_infinite_ones_teach_no_value(self, line: Prior) -> None:
         study = study_of(line)
-        for value in (1e6, float("inf")):
+        for value in (1e6, float("inf"), 1e300, -1e300):
             trial = study.ask()
             trial.suggest_float("x", -4, 4)
             if value == 1e6:
                 trial.set_constraint("too hot", 1.0)
             study.tell(trial, value)
         study.optimize(bowl, n_trials=3)  # a value of 1e6 would say that the Prior is wrong
-        assert len(study.trials) == 5
+        assert len(study.trials) == 7
 
     def test_parallel_trials(self, line: Prior) -> None:
         study = study_of(line)
