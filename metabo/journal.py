@@ -94,8 +94,9 @@ class Journal:
     """
 
     def __init__(self, path: str | os.PathLike[str], session: dict[str, Any]) -> None:
-        self.path = Path(path)
+        self.path = Path(os.path.realpath(path))  # one lock, by whichever link it is opened
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._process = os.getpid()
         self._lock = FileLock(f"{self.path}.lock")
         try:
             self._lock.acquire(timeout=0)
@@ -141,20 +142,33 @@ class Journal:
         """Write events; they are on the disk when this returns, or else none of them is.
 
         Raises:
-            JournalError: If the journal has been closed.
+            JournalError: If the journal has been closed, or another process has written to it.
             OSError: If they cannot be written, as when the disk is full.
         """
         if self._file.closed:
             raise JournalError(f"{self.path} has been closed; open it again")
         content = b"".join(event.to_json().encode() + b"\n" for event in events)
+        self._check_alone()
         self._file.seek(self._end)
-        self._file.truncate()  # what a failed append may have left
         try:
             self._write(content)
         except BaseException:
             self._file.truncate(self._end)
             raise
         self._end += len(content)
+
+    def _check_alone(self) -> None:
+        """Refuse to write over what another one has confirmed; a fork inherits the lock."""
+        if os.getpid() != self._process:
+            raise JournalError(
+                f"{self.path} was opened by another process, which this one is a fork of: tell "
+                "there, or use a journal of its own"
+            )
+        if os.fstat(self._file.fileno()).st_size != self._end:
+            raise JournalError(
+                f"{self.path} was changed by something else since it was opened: close() it and "
+                "open it again"
+            )
 
     def _write(self, content: bytes) -> None:
         while content:

@@ -135,6 +135,52 @@ def test_a_second_one_is_refused_until_the_first_is_closed(tmp_path: Path) -> No
         first.append(ASKED)
 
 
+def test_a_link_to_a_journal_in_use_is_refused(tmp_path: Path) -> None:
+    first = Journal(tmp_path / "session.jsonl", SESSION)
+    (tmp_path / "link.jsonl").symlink_to(first.path)
+    with pytest.raises(JournalError, match="in use"):
+        Journal(tmp_path / "link.jsonl", SESSION)
+    first.close()
+
+
+def test_what_another_writer_has_confirmed_is_kept(tmp_path: Path) -> None:
+    """Through a second name of the same file, which has a lock of its own."""
+    path = tmp_path / "session.jsonl"
+    first = Journal(path, SESSION)
+    os.link(path, tmp_path / "other.jsonl")
+    written(tmp_path / "other.jsonl", TOLD)
+    with pytest.raises(JournalError, match="changed by something else"):
+        first.append(ASKED)
+    first.close()
+    assert reopened(path) == [TOLD]
+
+
+FORKED = """
+import os, sys
+from metabo.journal import Event, Journal, JournalError
+journal = Journal(sys.argv[1], {"prior": "abc", "seed": 0, "minimize": False})
+child = os.fork()
+if child == 0:
+    try:
+        journal.append(Event("asked", {"x": 1}))
+    except JournalError as error:
+        print(error, flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+journal.append(Event("told", {"x": 0.5}, 1.0))
+"""
+
+
+@pytest.mark.slow
+def test_a_fork_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "session.jsonl"
+    run = subprocess.run(
+        [sys.executable, "-c", FORKED, path], capture_output=True, text=True, check=True
+    )
+    assert "a fork of" in run.stdout
+    assert reopened(path) == [Event("told", {"x": 0.5}, 1.0)]
+
+
 @pytest.mark.slow
 def test_another_process_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "session.jsonl"
