@@ -25,6 +25,9 @@ from metabo.tasks.tables import TableFamily
 from metabo.tasks.task import TaskFamily
 from metabo.warp import Warp
 
+_PADDED = 2_000_000  # observations of all tasks together, padding and all
+_LEAST = 1000  # of one task, however many there are
+
 
 @dataclass(frozen=True)
 class MetaTrainSettings:
@@ -88,8 +91,7 @@ def meta_train(
     """
     started = time.perf_counter()
     is_table = isinstance(family, TableFamily)
-    points = settings.table_points_per_task if is_table else settings.points_per_task
-    raw = family.batch(settings.num_tasks, points, seed=seed)
+    raw = family.batch(settings.num_tasks, points_per_task(family, settings), seed=seed)
     inputs = family.space.encode(raw.X)
     with one_thread():  # for small products; what is worth it is spread over the cores
         found = fit_warp(inputs, raw, seed=seed) if is_table else None
@@ -142,6 +144,17 @@ def meta_train(
         plain=best.plain,
         parameters=parameters and parameters.to("cpu"),
     )
+
+
+def points_per_task(family: TaskFamily, settings: MetaTrainSettings) -> int:
+    """How many observations of a task are seen at most.
+
+    All tasks are padded to the longest: of a table of very many, long ones are cut.
+    """
+    if not isinstance(family, TableFamily):
+        return settings.points_per_task
+    num_tasks = min(len(family.names), settings.num_tasks)
+    return min(settings.table_points_per_task, max(_PADDED // num_tasks, _LEAST))
 
 
 def _evidence(fit: Fit) -> float:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from metabo.meta_training.features import FeatureSettings
 from metabo.meta_training.heads import HeadSettings
-from metabo.meta_training.meta_train import MetaTrainSettings, meta_train
+from metabo.meta_training.meta_train import MetaTrainSettings, meta_train, points_per_task
 from metabo.meta_training.refine import RefineSettings
 from metabo.meta_training.reptile import ReptileSettings
 from metabo.optimizer import Optimizer
@@ -239,3 +239,18 @@ def test_tasks_with_points_of_their_own_have_no_effects() -> None:
     assert prior.known is None
     assert prior.provenance["chosen"]["effects"] is None
     assert len(prior.known_points) == 0
+
+
+def test_long_tasks_are_cut_only_where_tasks_are_very_many() -> None:
+    def table(num_tasks: int) -> TableFamily:
+        space = InputSpace.from_bounds((0, 1))
+        lengths = [50_000, *[2] * (num_tasks - 1)]
+        X = torch.linspace(0, 1, 50_000, dtype=torch.float64).unsqueeze(-1)
+        return TableFamily(
+            [Task(f"{i}", space, X[:n], X[:n]) for i, n in enumerate(lengths)], space
+        )
+
+    settings = MetaTrainSettings()
+    assert points_per_task(table(8), settings) == 30_000
+    assert points_per_task(table(400), settings) == 5_000
+    assert points_per_task(LogisticFamily(), settings) == settings.points_per_task
