@@ -312,6 +312,23 @@ class TestCheck:
 
 
 class TestEncode:
+    def test_another_number_of_columns_is_refused(self) -> None:
+        space = mixed()
+        X = space.sample(2, seed=0)
+        for wrong in (X[:, 1:], torch.cat([X, X[:, :1]], -1)):
+            with pytest.raises(SpaceError, match=f"{wrong.shape[-1]} inputs in a space of"):
+                space.encode(wrong)
+
+    def test_inference_mode_leaves_nothing_behind(self) -> None:
+        space = mixed()
+        with torch.inference_mode():
+            X = space.sample(2, seed=0)
+            space.encode(X)
+            space.check(X)
+        X = X.clone().requires_grad_()
+        assert torch.autograd.grad(space.encode(X).sum(), X)[0].isfinite().all()
+        assert not space.bounds.is_inference()
+
     def test_numbers_go_to_unit_variance(self) -> None:
         space = mixed()
         low, high = space.encode(space.bounds)

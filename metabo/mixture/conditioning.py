@@ -113,10 +113,8 @@ class ConditionedMixture:
 
     def predict(self, features: Tensor, inputs: Tensor) -> Prediction:
         """Predict at features `... x q x p` and encoded inputs `... x q x e`."""
-        points, side = (
-            (features, inputs),
-            features.shape[: max(features.dim() + 1 - self.factor.dim(), 0)],
-        )
+        points = features, inputs
+        side = features.shape[: max(features.dim() + 1 - self.factor.dim(), 0)]
         if side:
             # One factor serves all batches: one solve with their points side by side is far faster.
             features, inputs = _aside(features, len(side)), _aside(inputs, len(side))

@@ -14,6 +14,7 @@ its moments.
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import torch
 from botorch.posteriors import GPyTorchPosterior, Posterior
@@ -21,9 +22,24 @@ from botorch.sampling.get_sampler import GetSampler, _get_sampler_mvn
 from gpytorch.distributions import MultivariateNormal
 from torch import Size, Tensor
 
-from metabo.mixture.conditioning import JITTERS, Marginals, Prediction
+from metabo.mixture.conditioning import JITTERS
 
 _GOLDEN = (math.sqrt(5) - 1) / 2
+
+
+class Gaussians(Protocol):
+    """C joint Gaussians over q points."""
+
+    @property
+    def means(self) -> Tensor:
+        """`... x C x q`."""
+
+    @property
+    def variances(self) -> Tensor:
+        """`... x C x q`."""
+
+    def covariance(self) -> Tensor:
+        """`... x C x q x q`, when it is asked for."""
 
 
 class MixturePosterior(Posterior):
@@ -41,7 +57,7 @@ class MixturePosterior(Posterior):
     def __init__(
         self,
         log_weights: Tensor,
-        prediction: Prediction | Marginals,
+        prediction: Gaussians,
         *,
         noise: Tensor | None = None,
         offset: float = 0.0,

@@ -21,7 +21,7 @@ from botorch.models.transforms.outcome import (
     Standardize,
 )
 from botorch.utils.datasets import SupervisedDataset
-from gpytorch.constraints import GreaterThan, Positive
+from gpytorch.constraints import GreaterThan
 from gpytorch.kernels import ScaleKernel
 from gpytorch.likelihoods import GaussianLikelihood
 from gpytorch.priors import LogNormalPrior
@@ -35,6 +35,7 @@ from metabo.surrogates.warp_transform import WarpTransform
 # How far a fit may move a hyperparameter from its pooled value: one task says less than all.
 _LOG_SD = 0.25
 _MIN_NOISE = 1e-8
+_LEAST = 1e-8  # of a hyperparameter: absurd outputs would drive it to where it underflows
 
 
 class PlainGP(SingleTaskGP):
@@ -81,7 +82,7 @@ class PlainGP(SingleTaskGP):
             likelihood=_likelihood(kernel, batch_shape) if train_Yvar is None else None,
             covar_module=_matern(kernel, features, columns, batch_shape),
             mean_module=HeadMean(features, prior.mixture.mean_head, adapt=adapt),
-            outcome_transform=_to_model_units(prior).to(train_Y.device),
+            outcome_transform=_to_model_units(prior).to(train_Y),
         )
         self._subset_batch_dict: dict[str, int] = {}  # one output: no parameter to subset
 
@@ -105,6 +106,7 @@ class PriorScale(Standardize):
 
     def __init__(self, offset: float, scale: float) -> None:
         super().__init__(m=1)
+        self.double()
         self.means.fill_(offset)
         self.stdvs.fill_(scale)
         self._stdvs_sq.fill_(scale**2)
@@ -125,13 +127,13 @@ def _matern(
         Columns(features, columns),
         ard_num_dims=len(columns) if len(lengthscales) == len(columns) else None,
         batch_shape=batch_shape,
-        lengthscale_constraint=Positive(),
+        lengthscale_constraint=GreaterThan(_LEAST),
         lengthscale_prior=_near(lengthscales),
     )
     scaled = ScaleKernel(
         base,
         batch_shape=batch_shape,
-        outputscale_constraint=Positive(),
+        outputscale_constraint=GreaterThan(_LEAST),
         outputscale_prior=_near(outputscale),
     ).double()
     base.lengthscale = lengthscales

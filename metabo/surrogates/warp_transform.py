@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from botorch.models.transforms.outcome import OutcomeTransform
-from botorch.posteriors import Posterior, TransformedPosterior
+from botorch.posteriors import GPyTorchPosterior
+from gpytorch.distributions import MultivariateNormal
 from torch import Tensor
 
-from metabo.surrogates.warped_posterior import warped_moments
+from metabo.surrogates.mixture_posterior import MixturePosterior
+from metabo.surrogates.warped_posterior import WarpedPosterior
 from metabo.warp import Warp
+
+
+@dataclass(frozen=True, eq=False)
+class _OneGaussian:
+    """A Gaussian as a mixture of one component, in double precision."""
+
+    gaussian: MultivariateNormal
+
+    @property
+    def means(self) -> Tensor:
+        """`... x 1 x q`."""
+        return self.gaussian.mean.double().unsqueeze(-2)
+
+    @property
+    def variances(self) -> Tensor:
+        """`... x 1 x q`."""
+        return self.gaussian.variance.double().unsqueeze(-2)
+
+    def covariance(self) -> Tensor:
+        """`... x 1 x q x q`; of a whole table it would be gigabytes."""
+        return self.gaussian.covariance_matrix.double().unsqueeze(-3)
 
 
 class WarpTransform(OutcomeTransform):
@@ -39,19 +64,15 @@ class WarpTransform(OutcomeTransform):
             Yvar = Yvar * (-2 * self.warp.log_slope(outputs)).exp()
         return outputs, Yvar
 
-    def untransform_posterior(
-        self, posterior: Posterior, X: Tensor | None = None
-    ) -> TransformedPosterior:
-        """The posterior of the output in the user's units, its moments by quadrature."""
-        return TransformedPosterior(
-            posterior,
-            sample_transform=self.warp.inverse,
-            mean_transform=lambda mean, variance: self._moments(mean, variance)[0],
-            variance_transform=lambda mean, variance: self._moments(mean, variance)[1],
+    def untransform_posterior(  # type: ignore[override]
+        self, posterior: GPyTorchPosterior, X: Tensor | None = None
+    ) -> WarpedPosterior:
+        """The posterior of the output in the user's units: a mixture of one component."""
+        gaussian = _OneGaussian(posterior.distribution)
+        certain = gaussian.means.new_zeros(1)
+        return WarpedPosterior(
+            MixturePosterior(certain, gaussian, dtype=posterior.dtype), self.warp
         )
-
-    def _moments(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
-        return warped_moments(self.warp.inverse, mean, variance)
 
     def subset_output(self, idcs: list[int]) -> WarpTransform:
         """The transform itself: there is one output."""

@@ -86,6 +86,19 @@ def test_batches_are_computed_one_by_one(prior: Prior) -> None:
     torch.testing.assert_close(mixture.mean(points[0])[1, 2], mixture.mean(single[0]))
 
 
+def test_inference_mode_leaves_nothing_behind(prior: Prior) -> None:
+    X = prior.space.sample(3, seed=0)
+    with torch.inference_mode():
+        points = prior.encode(X)
+        prior.mixture.variance(points[0])
+        prior.mixture.covariance(points, points)
+    X.requires_grad_()
+    points = prior.encode(X)
+    covariance = prior.mixture.covariance(points, points).sum((-1, -2))
+    total = covariance.sum() + prior.mixture.variance(points[0]).sum()
+    assert bool(torch.autograd.grad(total, X)[0].isfinite().all())
+
+
 def test_concatenate_shares_the_probability_and_pads_the_roots(
     make_prior: Callable[..., Prior],
 ) -> None:

@@ -216,3 +216,12 @@ def test_a_batch_of_tasks_is_refused_and_the_dtype_is_the_models(model: MixtureP
         LogIncumbentImprovement(fantasy)
     single = model.float()
     assert LogIncumbentImprovement(single)(X.float()).dtype == torch.float32
+
+
+def test_inference_mode_leaves_nothing_behind(model: MixturePriorGP) -> None:
+    X = model.prior.space.sample(2, seed=4).unsqueeze(-2)
+    with torch.inference_mode():
+        LogIncumbentImprovement(model, objective=target, seed=987)(X)
+    X.requires_grad_()
+    value = LogIncumbentImprovement(model, objective=target, seed=987)(X).sum()
+    assert bool(torch.autograd.grad(value, X)[0].isfinite().all())

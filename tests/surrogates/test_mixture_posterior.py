@@ -1,6 +1,7 @@
 """The predictive mixture: moments, density, quantiles and samples."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from botorch.sampling import IIDNormalSampler, SobolQMCNormalSampler
 from scipy.stats import norm
 from torch import Size, Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from metabo.prior import Prior
 from metabo.surrogates import MixturePosterior, MixturePriorGP
@@ -146,3 +148,37 @@ def test_affine_map(posterior: MixturePosterior) -> None:
     torch.testing.assert_close(mapped.covariance_matrix, 9.0 * posterior.covariance_matrix)
     value = posterior.mean + 0.4
     torch.testing.assert_close(mapped.cdf(2.0 - 3.0 * value), 1 - posterior.cdf(value))
+
+
+class Largest(TorchDispatchMode):
+    """Notes the bytes of the largest tensor that is made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.size = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, Tensor):
+            self.size = max(self.size, result.untyped_storage().nbytes())
+        return result
+
+
+@pytest.mark.parametrize("batch", [(), (3,)])
+def test_samples_share_a_root(prior: Prior, observe: Observe, batch: tuple[int, ...]) -> None:
+    q, count = 20, 4096
+    model = MixturePriorGP(*observe(prior, 5), prior)
+    posterior = model.posterior(prior.space.sample(q, seed=3).expand(*batch, q, 2))
+    with Largest() as largest:
+        samples = posterior.rsample(Size([count]))
+    assert largest.size <= samples.numel() * 8  # a root for each sample would be 20 times that
+
+
+def test_no_samples_and_samples_at_no_points(prior: Prior, observe: Observe) -> None:
+    model = MixturePriorGP(*observe(prior, 3), prior)
+    X = prior.space.sample(2, seed=3)
+    assert model.posterior(X).rsample(Size([0])).shape == (0, 2, 1)
+    for points in (X[:0], X[:0].expand(3, 0, 2)):
+        posterior = model.posterior(points)
+        assert posterior.rsample(Size([4])).shape == (4, *points.shape[:-1], 1)
+        assert SobolQMCNormalSampler(Size([]), seed=0)(model.posterior(X)).shape == (2, 1)

@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import gpytorch
 import pytest
@@ -276,6 +277,50 @@ def test_the_scale_of_y_is_the_priors(
     assert float(transform.stdvs) == plain_prior.output_scale
     transform.train()(Y)
     assert float(transform.means) == plain_prior.output_offset
+
+
+def test_the_scale_of_y_is_exact_and_where_the_data_is(
+    surrogate: Surrogate, plain_prior: Prior, observe: Observe
+) -> None:
+    prior = replace(plain_prior, output_offset=1e9 + 0.25, output_scale=0.1)
+    X, Y = observe(prior, 3)
+    transform = surrogate(X, Y, prior).outcome_transform
+    assert float(transform.means) == prior.output_offset
+    elsewhere = transform.to(torch.device("meta"))
+    assert elsewhere(Y.to("meta"))[0].device.type == "meta"
+
+
+def test_the_scale_of_y_is_moved_before_it_is_applied(
+    surrogate: Surrogate, plain_prior: Prior, observe: Observe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def spy(self: SingleTaskGP, X: Tensor, Y: Tensor, *args: object, **settings: Any) -> None:
+        seen.append(settings["outcome_transform"](Y)[0].device.type)
+        raise StopIteration
+
+    def unchecked(*args: object, **settings: object) -> None:
+        pass
+
+    monkeypatch.setattr(SingleTaskGP, "__init__", spy)
+    monkeypatch.setattr("metabo.surrogates.plain_gp.check_training_data", unchecked)
+    monkeypatch.setattr("metabo.space.InputSpace.check", unchecked)
+    X, Y = (values.to("meta") for values in observe(plain_prior, 3))
+    with pytest.raises(StopIteration):
+        surrogate(X, Y, plain_prior)
+    assert seen == ["meta"]
+
+
+def test_outputs_of_another_scale_are_fitted_without_underflow(
+    surrogate: Surrogate, plain_prior: Prior, observe: Observe
+) -> None:
+    X, Y = observe(plain_prior, 6)
+    model = surrogate(X, Y, plain_prior)
+    kernel = model.covar_module
+    for parameter in (kernel.raw_outputscale, kernel.base_kernel.raw_lengthscale):
+        torch.nn.init.constant_(parameter, -1e4)  # where a step of the optimiser may end
+    mll = ExactMarginalLogLikelihood(model.likelihood, model.train())
+    assert mll(model(*model.train_inputs), model.train_targets).isfinite()
 
 
 def test_bad_input(surrogate: Surrogate, plain_prior: Prior, observe: Observe) -> None:
