@@ -269,13 +269,13 @@ class Optimizer:
 
     @property
     def observations(self) -> tuple[Tensor, Tensor]:
-        """What was told so far, `n x d` and `n x 1`, in the user's units."""
-        return self._session.X, self._session.Y
+        """What was told so far, `n x d` and `n x 1`, in the user's units; copies."""
+        return self._session.X.clone(), self._session.Y.clone()
 
     @property
     def constrained(self) -> Tensor:
-        """The constrained outputs that were told with it, `n x m`."""
-        return self._session.others
+        """The constrained outputs that were told with it, `n x m`; a copy."""
+        return self._session.others.clone()
 
     @property
     def met(self) -> Tensor:
@@ -387,14 +387,11 @@ def _checked(space: InputSpace, constraints: Mapping[str, Constraint]) -> dict[s
 
 
 def _finite(y: Any, x: Mapping[str, Any], name: str = "y") -> float:
-    if isinstance(y, Tensor):
-        y = y.item()
-    if not isinstance(y, (int, float)) and not hasattr(y, "__float__"):
-        raise ValueError(f"{name} must be a number; got {y!r} at {dict(x)}")
     try:
-        number = float(y)
-    except OverflowError:  # a whole number of hundreds of digits
-        number = math.inf
+        # What has an item is a tensor, an array or one of NumPy's numbers.
+        number = _number(y.item() if hasattr(y, "item") else y)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{name} must be one number; got {y!r} at {dict(x)}") from error
     if LARGEST < abs(number) < math.inf:
         raise ValueError(
             f"{name} is {number:g} at {dict(x)}, too large to compute with: choose another unit"
@@ -404,3 +401,12 @@ def _finite(y: Any, x: Mapping[str, Any], name: str = "y") -> float:
             f"{name} is {number} at {dict(x)}: tell a failed evaluation as tell(x, failed=True)"
         )
     return number
+
+
+def _number(y: Any) -> float:
+    if not hasattr(y, "__float__"):  # as text, which may be that of a number
+        raise TypeError
+    try:
+        return float(y)
+    except OverflowError:  # a whole number of hundreds of digits
+        return math.inf
