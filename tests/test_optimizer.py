@@ -314,3 +314,17 @@ def test_earlier_observations_move_the_next_point(prior: Prior, observe: Observe
     for x, y in zip(prior.space.to_dicts(X), Y, strict=True):
         optimizer.tell(x, float(y))
     assert optimizer.ask() != first
+
+
+@pytest.mark.filterwarnings("ignore::metabo.PriorCollapsedWarning")
+def test_a_model_is_made_once_after_each_tell(make_prior: Made) -> None:
+    optimizer = Optimizer(make_prior(broad=0.3, offset=0.0, scale=1.0))
+    for x1 in (-3.0, 0.0, 3.0):
+        before = optimizer.model
+        optimizer.tell({"x1": x1, "x2": 0.5}, 40.0 * x1)
+        assert optimizer.model is not before
+        assert optimizer.model is optimizer.model
+    model = optimizer.model
+    assert len(model.data) == 3
+    optimizer.ask(2)
+    assert optimizer.model is model
