@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, NamedTuple, Self, overload
 
 import pandas as pd
@@ -93,7 +94,8 @@ class Optimizer:
         self.minimize = bool(prior.minimize if minimize is None else minimize)
         self.objective = objective if objective is not None else self._sign_objective()
         self._candidates = None if candidates is None else Candidates(prior.space, candidates)
-        self._warned = False
+        self._warned: set[str | None] = set()
+        self._models: dict[str | None, tuple[Tensor, MixturePriorGP]] = {}
         self.constraints = _checked(prior.space, constraints or {})
         identity = {"prior": prior.digest, "seed": self.seed, "minimize": self.minimize}
         if self.constraints:
@@ -133,11 +135,22 @@ class Optimizer:
         `PriorCollapsedWarning` says so, once.
         """
         with self._threads():
-            model = MixturePriorGP(*self._observations(), self.prior)
-            if len(self) < 2 or float(model.prior_weight) > _COLLAPSED:
-                return model
-            self._warn(float(model.prior_weight))
-            return model.with_fitted_broad()
+            return self._model_of(
+                None, lambda: MixturePriorGP(*self._observations(), self.prior), stacklevel=5
+            )
+
+    def _model_of(
+        self, output: str | None, build: Callable[[], MixturePriorGP], stacklevel: int
+    ) -> MixturePriorGP:
+        """The model of a constrained output, or of the response if None; made once after a tell."""
+        told, model = self._models.get(output, (None, None))
+        if model is None or told is not self._session.Y:  # which each tell replaces
+            model = build()
+            if len(self) >= 2 and float(model.prior_weight) <= _COLLAPSED:
+                self._warn(output, float(model.prior_weight), stacklevel)
+                model = model.with_fitted_broad()
+            self._models[output] = self._session.Y, model
+        return model
 
     def _threads(self) -> AbstractContextManager[None]:
         """One thread, unless products are large.
@@ -146,17 +159,19 @@ class Optimizer:
         """
         return one_thread() if len(self) < _MANY else nullcontext()
 
-    def _warn(self, prior_weight: float) -> None:
-        if not self._warned:
-            self._warned = True
-            warnings.warn(
-                f"after {len(self)} observations the probability that this task is of the Prior's "
-                f"family is {prior_weight:.2g}: proposals rest on an ordinary Gaussian process "
-                "that is fitted to these observations alone. Check the units, and whether the "
-                "Prior is for this kind of task",
-                PriorCollapsedWarning,
-                stacklevel=4,
-            )
+    def _warn(self, output: str | None, prior_weight: float, stacklevel: int) -> None:
+        if output in self._warned:
+            return
+        self._warned.add(output)
+        what = "this task" if output is None else f"the constrained output {output!r}"
+        warnings.warn(
+            f"after {len(self)} observations the probability that {what} is of the Prior's "
+            f"family is {prior_weight:.2g}: proposals rest on an ordinary Gaussian process "
+            "that is fitted to these observations alone. Check the units, and whether the "
+            f"Prior is for this kind of {'task' if output is None else 'output'}",
+            PriorCollapsedWarning,
+            stacklevel=stacklevel,
+        )
 
     def _observations(self) -> tuple[Tensor, Tensor]:
         """X, and Y in the Prior's units, where larger is better."""
@@ -269,13 +284,13 @@ class Optimizer:
 
     @property
     def observations(self) -> tuple[Tensor, Tensor]:
-        """What was told so far, `n x d` and `n x 1`, in the user's units."""
-        return self._session.X, self._session.Y
+        """What was told so far, `n x d` and `n x 1`, in the user's units; copies."""
+        return self._session.X.clone(), self._session.Y.clone()
 
     @property
     def constrained(self) -> Tensor:
-        """The constrained outputs that were told with it, `n x m`."""
-        return self._session.others
+        """The constrained outputs that were told with it, `n x m`; a copy."""
+        return self._session.others.clone()
 
     @property
     def met(self) -> Tensor:
@@ -356,10 +371,10 @@ class Optimizer:
         )
         if not self.constraints:
             return improvement
-        models = [
-            constraint.surrogate(X, values)
-            for constraint, values in zip(self.constraints.values(), others.T, strict=True)
-        ]
+        models = []
+        for (name, constraint), values in zip(self.constraints.items(), others.T, strict=True):
+            build = partial(constraint.surrogate, X, values)
+            models.append(self._model_of(name, build, stacklevel=6))
         return LogFeasibleImprovement(improvement, list(self.constraints.values()), models)
 
     def _best_candidate(
@@ -387,14 +402,11 @@ def _checked(space: InputSpace, constraints: Mapping[str, Constraint]) -> dict[s
 
 
 def _finite(y: Any, x: Mapping[str, Any], name: str = "y") -> float:
-    if isinstance(y, Tensor):
-        y = y.item()
-    if not isinstance(y, (int, float)) and not hasattr(y, "__float__"):
-        raise ValueError(f"{name} must be a number; got {y!r} at {dict(x)}")
     try:
-        number = float(y)
-    except OverflowError:  # a whole number of hundreds of digits
-        number = math.inf
+        # What has an item is a tensor, an array or one of NumPy's numbers.
+        number = _number(y.item() if hasattr(y, "item") else y)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{name} must be one number; got {y!r} at {dict(x)}") from error
     if LARGEST < abs(number) < math.inf:
         raise ValueError(
             f"{name} is {number:g} at {dict(x)}, too large to compute with: choose another unit"
@@ -404,3 +416,12 @@ def _finite(y: Any, x: Mapping[str, Any], name: str = "y") -> float:
             f"{name} is {number} at {dict(x)}: tell a failed evaluation as tell(x, failed=True)"
         )
     return number
+
+
+def _number(y: Any) -> float:
+    if not hasattr(y, "__float__"):  # as text, which may be that of a number
+        raise TypeError
+    try:
+        return float(y)
+    except OverflowError:  # a whole number of hundreds of digits
+        return math.inf

@@ -10,7 +10,7 @@ import torch
 
 from metabo.constraint import Constraint
 from metabo.journal import JournalError
-from metabo.optimizer import Optimizer
+from metabo.optimizer import Optimizer, PriorCollapsedWarning
 from metabo.prior import Prior
 from metabo.space import InputSpace, SpaceError
 
@@ -108,3 +108,17 @@ def test_ranges_that_make_no_sense(prior: Prior, make_prior: Made) -> None:
     other = make_prior(InputSpace.from_bounds((0, 1)))
     with pytest.raises(SpaceError, match="prior of other inputs"):
         Optimizer(prior, constraints={"c": Constraint(other, high=1.0)})
+
+
+@pytest.mark.filterwarnings("default::metabo.PriorCollapsedWarning")
+def test_a_constrained_output_may_be_of_another_family(make_prior: Made, observe: Callable) -> None:
+    prior = make_prior(broad=0.3)
+    optimizer = Optimizer(prior, constraints={"heat": Constraint(make_prior(broad=0.3), high=9.0)})
+    for x, y in zip(prior.space.to_dicts(observe(prior, 6)[0]), range(6), strict=True):
+        optimizer.tell(x, 3.0, constraints={"heat": 500.0 * (-1) ** y})
+    with pytest.warns(PriorCollapsedWarning, match="the constrained output 'heat' is") as caught:
+        optimizer.ask(2)
+    heat = [w for w in caught if "heat" in str(w.message)]
+    assert [w.filename for w in heat] == [__file__]
+    (_, model), count = optimizer._models["heat"], prior.mixture.num_components
+    assert model.prior.mixture.num_components == count + 1

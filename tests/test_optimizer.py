@@ -2,12 +2,15 @@
 
 import math
 from collections.abc import Callable
+from decimal import Decimal
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from torch import Tensor
 
+from metabo.constraint import Constraint
 from metabo.objective import affine
 from metabo.optimizer import Optimizer, PriorCollapsedWarning
 from metabo.prior import Prior
@@ -205,8 +208,36 @@ class TestTell:
         optimizer, x = Optimizer(prior), {"x1": 0.5, "x2": 0.5}
         for value in (1, 1.5, torch.tensor(2.0), torch.tensor([[2.5]]), pd.Series([3.0])[0]):
             optimizer.tell(x, value)
-        assert optimizer.model.train_targets.tolist() == [1, 1.5, 2, 2.5, 3]
-        assert optimizer.best() == (x, 3.0)
+        for value in (np.float32(3.5), np.array(4), np.array([4.5]), Decimal(5)):
+            optimizer.tell(x, value)  # type: ignore[arg-type]
+        assert optimizer.model.train_targets.tolist() == [1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5]
+        assert optimizer.best() == (x, 5.0)
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            torch.tensor([1.0, 2.0]),
+            torch.tensor([]),
+            torch.tensor(1j),
+            np.array([1.0, 2.0]),
+            np.array("1"),
+            pd.Series([1.0, 2.0]),
+            [1.0],
+        ],
+    )
+    def test_values_that_are_not_one_number(self, prior: Prior, value: object) -> None:
+        optimizer = Optimizer(prior)
+        with pytest.raises(ValueError, match=r"y must be one number; got (.|\n)* at {'x1': 0.5"):
+            optimizer.tell({"x1": 0.5, "x2": 0.5}, value)  # type: ignore[arg-type]
+        assert len(optimizer) == 0
+
+    def test_who_changes_the_observations_changes_a_copy(self, prior: Prior) -> None:
+        optimizer = Optimizer(prior, constraints={"c": Constraint(prior, high=1.0)})
+        optimizer.tell({"x1": 0.5, "x2": 0.5}, 3.0, constraints={"c": 0.0})
+        for tensor in (*optimizer.observations, optimizer.constrained):
+            tensor.add_(0.25)
+        assert optimizer.best() == ({"x1": 0.5, "x2": 0.5}, 3.0)
+        assert optimizer.constrained.item() == 0
 
     def test_points_that_were_not_asked_for(self, prior: Prior) -> None:
         optimizer = Optimizer(prior, seed=0)
@@ -283,3 +314,17 @@ def test_earlier_observations_move_the_next_point(prior: Prior, observe: Observe
     for x, y in zip(prior.space.to_dicts(X), Y, strict=True):
         optimizer.tell(x, float(y))
     assert optimizer.ask() != first
+
+
+@pytest.mark.filterwarnings("ignore::metabo.PriorCollapsedWarning")
+def test_a_model_is_made_once_after_each_tell(make_prior: Made) -> None:
+    optimizer = Optimizer(make_prior(broad=0.3, offset=0.0, scale=1.0))
+    for x1 in (-3.0, 0.0, 3.0):
+        before = optimizer.model
+        optimizer.tell({"x1": x1, "x2": 0.5}, 40.0 * x1)
+        assert optimizer.model is not before
+        assert optimizer.model is optimizer.model
+    model = optimizer.model
+    assert len(model.data) == 3
+    optimizer.ask(2)
+    assert optimizer.model is model
