@@ -214,6 +214,13 @@ class TestBadFrames:
         with pytest.raises(ValueError, match=r"task 'adult', row 3: the output .* is 'failed'"):
             family(frame)
 
+    @pytest.mark.parametrize("unit", [pd.Timedelta("1s"), 1j])
+    def test_durations_and_complex_values_are_no_numbers(self, unit: Any) -> None:
+        frame = runs()
+        frame["accuracy"] = np.arange(len(frame)) * unit
+        with pytest.raises(ValueError, match=r"holds no numbers but (Timedelta|complex)"):
+            family(frame)
+
     @pytest.mark.parametrize("dtype", ["object", "string", "category"])
     def test_missing_task(self, dtype: str) -> None:
         frame = runs()
