@@ -70,7 +70,17 @@ Space = Annotated[
         '"integer": true}, "kernel": ["rbf", "linear"]}.'
     ),
 ]
-Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
+
+
+def _checked_seed(seed: int) -> int:
+    if not -(2**63) <= seed < 2**64:
+        raise typer.BadParameter("give a number of at most 64 bits")
+    return seed
+
+
+Seed = Annotated[
+    int, typer.Option(help="The same seed gives the same result.", callback=_checked_seed)
+]
 OutputToo = Annotated[
     str | None, typer.Option(help="The column of what was measured; default: as in training.")
 ]
@@ -123,7 +133,8 @@ def main(
     - `metabo report prior.safetensors today.csv -o page.html`: a page to look at
 
     `--json` prints JSON for programs. Exit code 0: done; 2: the input is at fault, and a message on
-    the standard error says how; 1: metabo is.
+    the standard error says how; 1: a bug
+    in metabo; please report the traceback.
     """
 
 
@@ -205,14 +216,17 @@ def suggest(
     observations: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[OBSERVATIONS]",
+            metavar="OBSERVATIONS",
             help="What was measured on the new task: CSV or Parquet, - is standard input. Columns "
             "may be in any order and more than are needed; a row without a value is under way. Or "
             "the journal of a session.",
         ),
     ] = None,
     count: Annotated[
-        int, typer.Option("-n", min=1, help="How many suggestions, to evaluate side by side.")
+        int,
+        typer.Option(
+            "--count", "-n", min=1, help="How many suggestions, to evaluate side by side."
+        ),
     ] = 1,
     output: OutputToo = None,
     minimize: Direction = None,
@@ -263,7 +277,7 @@ def report(
     observations: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[JOURNAL|OBSERVATIONS]",
+            metavar="OBSERVATIONS",
             help="What was measured on the new task: the journal of a session, which may be in "
             "use, or a table as for `suggest`.",
         ),
@@ -271,7 +285,7 @@ def report(
     out: Annotated[Path, typer.Option("--out", "-o", help="The file of the page.")] = Path(
         "report.html"
     ),
-    count: Annotated[int, typer.Option("-n", min=1, help="How many suggestions.")] = 1,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many suggestions.")] = 1,
     output: OutputToo = None,
     minimize: Direction = None,
     constraint: Constraints = None,
@@ -284,13 +298,14 @@ def report(
     - `metabo report prior.safetensors -o prior.html`
     - `metabo report prior.safetensors session.jsonl -o session.html`
     """
-    # It needs the packages of the extra "report".
     from metabo.commands.observations import Observations
     from metabo.commands.prior_page import prior_page
+    from metabo.table_file import needs_extra
 
     limits = [_limit(text) for text in constraint or []]
     told = Observations(observations, output, minimize, limits, candidates, seed)
-    prior_page(prior, told, out, count=count, as_json=as_json)
+    with needs_extra("report"):
+        prior_page(prior, told, out, count=count, as_json=as_json)
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -369,20 +384,27 @@ def results(
     - `metabo results experiments/results/bo_hpobench -o page.html`
     """
     from metabo.commands.results import results as run_results
+    from metabo.table_file import needs_extra
 
-    run_results(rows, title=title, out=out)
+    with needs_extra("bench"):
+        run_results(rows, title=title, out=out)
 
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="The folder for tables, figures and the prior.")] = Path(
-        "runs/demo"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The folder for tables, figures and the prior.")
+    ] = Path("runs/demo"),
     seed: Seed = 0,
     smoke: Smoke = False,
 ) -> None:
-    """Learn priors and compare on logistic curves and three real data sets; some 5 minutes."""
-    # It needs the packages of the extra "demo".
-    from metabo.benchmark.demo import DemoSettings, run_demo
+    """Learn priors and compare on logistic curves and three real data sets; some 5 minutes.
 
-    run_demo(DemoSettings.smoke() if smoke else DemoSettings(), seed=seed, out=out)
+    - `metabo demo --smoke -o demo`
+    """
+    from metabo.table_file import needs_extra
+
+    with needs_extra("demo"):
+        from metabo.benchmark.demo import DemoSettings, run_demo
+
+        run_demo(DemoSettings.smoke() if smoke else DemoSettings(), seed=seed, out=out)

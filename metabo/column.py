@@ -121,13 +121,24 @@ def to_numbers(hyperparameter: Input, values: Sequence[Any] | pd.Series) -> Tens
 
 
 def numbers_of(values: pd.Series) -> np.ndarray:
-    """The numbers in a column, `n` floats: NaN where there is none, infinite if too large."""
+    """The numbers in a column, `n` floats: NaN where there is none, infinite if too large.
+
+    Dates, durations and complex values are no numbers.
+    """
+    if values.dtype.kind in "mMc" or isinstance(values.dtype, pd.PeriodDtype):
+        return np.full(len(values), np.nan)
     try:
         found = pd.to_numeric(values, errors="coerce")
     except OverflowError:  # whole numbers of hundreds of digits
         found = pd.to_numeric(values.map(_as_float), errors="coerce")
+    if found.dtype.kind == "c":
+        return numbers_of(values.map(lambda value: None if _is_complex(value) else value))
     numbers_: np.ndarray = found.to_numpy(dtype=float, na_value=np.nan)
     return numbers_
+
+
+def _is_complex(value: object) -> bool:
+    return isinstance(value, numbers.Complex) and not isinstance(value, numbers.Real)
 
 
 def _as_float(value: Any) -> Any:

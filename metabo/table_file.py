@@ -97,6 +97,35 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
             frame.to_csv(temporary, index=False)
 
 
+def refuse_overwriting(out: Path | None, *read: Path | None) -> None:
+    """Refuse to write to a file that is read from; `-` is no file.
+
+    Raises:
+        ValueError: If `out` is one of the files.
+    """
+    if out is None or str(out) == "-":
+        return
+    for path in read:
+        if path is not None and str(path) != "-" and path.resolve() == out.resolve():
+            raise ValueError(f"{out} is read from and would be overwritten: write to another file")
+
+
+@contextmanager
+def needs_extra(extra: str) -> Iterator[None]:
+    """Say how to install a package that is missing.
+
+    Raises:
+        ImportError: If one is.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "metabo":
+            raise
+        message = f'{error.name} is not installed: pip install "metabo[{extra}]"'
+        raise ImportError(message) from error
+
+
 @contextmanager
 def _needs_pyarrow() -> Iterator[None]:
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from metabo.table_file import TableFileError, read_table, write_table
+from metabo.table_file import TableFileError, needs_extra, read_table, write_table
 
 
 def read(tmp_path: Path, content: bytes) -> pd.DataFrame:
@@ -83,3 +84,9 @@ def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ImportError, match=r"metabo\[parquet\]"):
         write_table(FRAME, tmp_path / "runs.parquet")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_package_is_named_with_its_extra() -> None:
+    message = r'none_such is not .*pip install "metabo\[demo\]"'
+    with pytest.raises(ImportError, match=message), needs_extra("demo"):
+        importlib.import_module("none_such")

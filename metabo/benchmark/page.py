@@ -75,7 +75,7 @@ def write_page(experiments: Sequence[Results], path: Path, *, title: str) -> Non
     try:
         from jinja2 import Environment, StrictUndefined
     except ImportError as error:
-        raise ImportError('a report needs Jinja2: pip install "metabo[report]"') from error
+        raise ImportError('the page needs Jinja2: pip install "metabo[bench]"') from error
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

@@ -10,7 +10,7 @@ from metabo.benchmark.report import summarise, table
 from metabo.commands.runs import Runs
 from metabo.commands.terminal import console, note, print_json
 from metabo.meta_training.meta_train import MetaTrainSettings
-from metabo.table_file import write_table
+from metabo.table_file import refuse_overwriting, write_table
 from metabo.tasks.tables import TableFamily
 
 _ENOUGH_TASKS = 6  # with fewer, no paired test can be clear
@@ -28,6 +28,7 @@ def compare(
     out: Path | None,
 ) -> None:
     """Run the comparison and print the answer."""
+    refuse_overwriting(out, runs.path, runs.space)
     settings = MetaTrainSettings.smoke() if smoke else MetaTrainSettings()
     family = runs.family()
     part = a_part(family, settings, seed=seed)

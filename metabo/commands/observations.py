@@ -69,6 +69,11 @@ class Observations:
     candidates: Path | None = None
     seed: int = 0
 
+    @property
+    def files(self) -> list[Path | None]:
+        """What is read."""
+        return [self.path, self.candidates, *(limit.path for limit in self.limits)]
+
     def tell(self, prior: Prior) -> tuple[Optimizer, str]:
         """An Optimizer that knows them, and the output's name.
 
@@ -100,6 +105,11 @@ class Observations:
         seed, minimize = session.get("seed"), session.get("minimize")
         if not isinstance(seed, int) or not isinstance(minimize, bool):
             raise JournalError(f"{path}, line 1 is broken: it has no seed or direction")
+        if self.minimize not in (None, minimize):
+            raise JournalError(
+                f"{path} is the journal of a session that {'min' if minimize else 'max'}imises: "
+                "give no other direction"
+            )
         optimizer = self._optimizer(prior, seed, minimize)
         for number, event in enumerate(events, start=2):
             try:
@@ -143,6 +153,10 @@ def _tell(optimizer: Optimizer, frame: pd.DataFrame, output: str | None, path: P
     points = _inputs(prior, frame, path)
     others = [name for name in frame.columns if name not in points.columns]
     output = output or (others[0] if len(others) == 1 else None)
+    if output in points.columns:
+        raise ValueError(
+            f"{output!r} is an input of the prior: name the column of measured values with --output"
+        )
     if output is None or output not in frame.columns:
         raise ValueError(
             f"{path} has no column {output!r} of measured values; name it with --output"

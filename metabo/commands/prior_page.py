@@ -16,6 +16,7 @@ from metabo.commands.terminal import note, print_json
 from metabo.optimizer import Optimizer
 from metabo.prior import Prior
 from metabo.surrogates import MixturePriorGP
+from metabo.table_file import refuse_overwriting
 
 _MOST_INPUTS = 12  # that have figures
 _DRAWS = 12
@@ -25,6 +26,7 @@ def prior_page(
     path: Path, observations: Observations, out: Path, *, count: int, as_json: bool
 ) -> None:
     """Write the page."""
+    refuse_overwriting(out, path, *observations.files)
     prior = Prior.load(path)
     optimizer, output = observations.tell(prior)
     found = suggestions(optimizer, output, count=count)

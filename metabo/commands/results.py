@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from metabo.commands.terminal import console
+from metabo.table_file import refuse_overwriting
 
 
 def results(paths: Sequence[Path], *, title: str | None, out: Path) -> None:
@@ -13,7 +16,13 @@ def results(paths: Sequence[Path], *, title: str | None, out: Path) -> None:
     # Here, since figures take seconds to import.
     from metabo.benchmark.page import read_results, write_page
 
-    experiments = [read_results(path) for path in paths]
+    refuse_overwriting(out, *paths)
+    experiments = []
+    for path in paths:
+        try:
+            experiments.append(read_results(path))
+        except pd.errors.EmptyDataError as error:
+            raise ValueError(f"{path} is empty: name a file with a benchmark's rows") from error
     write_page(experiments, out, title=title or _title([e.title for e in experiments]))
     console().print(f"{out.resolve()}")
 

@@ -15,7 +15,7 @@ from metabo.commands.observations import Observations
 from metabo.commands.terminal import console, note, print_json, print_table
 from metabo.optimizer import Expected, Optimizer, PriorCollapsedWarning
 from metabo.prior import Prior
-from metabo.table_file import write_table
+from metabo.table_file import refuse_overwriting, write_table
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,7 @@ def suggest(
     out: Path | None,
 ) -> None:
     """Print suggestions as a table or JSON, or write them to a file."""
+    refuse_overwriting(out, path, *observations.files)
     found = suggestions(*observations.tell(Prior.load(path)), count=count, fixed=fixed)
     for message in found.notes:
         note(message)

@@ -12,6 +12,7 @@ from metabo.commands.runs import Runs
 from metabo.commands.terminal import note, print_json
 from metabo.meta_training.meta_train import MetaTrainSettings, meta_train
 from metabo.meta_training.records import Records
+from metabo.table_file import refuse_overwriting
 from metabo.tasks.tables import TableFamily
 
 _EVERY = 25  # outer steps between two checkpoints: seconds of work
@@ -28,6 +29,7 @@ def train(
     as_json: bool,
 ) -> None:
     """Train and save; checkpoints lie beside the file until it is there."""
+    refuse_overwriting(out, runs.path, runs.space)
     family = runs.family()
     for finding in runs.findings:
         note(f"column {finding.column!r} {finding.message}")

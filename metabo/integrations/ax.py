@@ -31,6 +31,7 @@ from ax.adapter.transforms.choice_encode import ChoiceToNumericChoice
 from ax.adapter.transforms.log import Log
 from ax.adapter.transforms.remove_fixed import RemoveFixed
 from ax.api.configs import ChoiceParameterConfig, RangeParameterConfig
+from ax.core.base_trial import TrialStatus
 from ax.core.parameter import ChoiceParameter, Parameter
 from ax.core.search_space import SearchSpaceDigest
 from ax.generation_strategy.generation_node import GenerationNode
@@ -56,6 +57,7 @@ from botorch.models.transforms.input import (
 )
 from botorch.utils.datasets import SupervisedDataset
 
+from metabo.column import LARGEST
 from metabo.prior import Prior
 from metabo.space import InputSpace, SpaceError
 from metabo.surrogates.mixture_prior_gp import MixturePriorGP
@@ -68,6 +70,24 @@ class ChoiceToIndex(ChoiceToNumericChoice):
         return isinstance(p, ChoiceParameter) and not p.is_task
 
 
+class OneOutcomeGenerator(BoTorchGenerator):
+    """Ax's BoTorch generator, for what a Prior is of: one outcome."""
+
+    def gen(self, n: int, search_space_digest: Any, torch_opt_config: Any) -> Any:
+        """Propose points.
+
+        Raises:
+            ValueError: If the experiment has outcome constraints or several objectives.
+        """
+        several = int(torch_opt_config.objective_weights.count_nonzero()) > 1
+        if several or torch_opt_config.outcome_constraints is not None:
+            raise ValueError(
+                "the experiment has outcome constraints or several objectives, but a Prior is of "
+                "one outcome: leave them out, or take metabo.Optimizer with its constraints"
+            )
+        return super().gen(n, search_space_digest, torch_opt_config)
+
+
 class MetaboGenerators(GeneratorRegistryBase):
     """Ax's BoTorch generator without transforms of the outcome."""
 
@@ -78,7 +98,7 @@ class MetaboGenerators(GeneratorRegistryBase):
         """What Ax builds; a trial does not save the Prior, which the strategy does."""
         setup = GeneratorSetup(
             adapter_class=TorchAdapter,
-            generator_class=BoTorchGenerator,
+            generator_class=OneOutcomeGenerator,
             transforms=[RemoveFixed, ChoiceToIndex, Log],
             not_saved_generator_kwargs=["surrogate_spec"],
         )
@@ -131,7 +151,14 @@ def generation_strategy(prior: Prior) -> GenerationStrategy:
     first = GenerationNode(
         name="first",
         generator_specs=[GeneratorSpec(generator_enum=Generators.SOBOL)],
-        transition_criteria=[MinTrials(1, transition_to="metabo", use_all_trials_in_exp=True)],
+        transition_criteria=[
+            MinTrials(
+                1,
+                transition_to="metabo",
+                use_all_trials_in_exp=True,
+                only_in_statuses=[TrialStatus.COMPLETED],  # one that failed gives no data
+            )
+        ],
     )
     spec = GeneratorSpec(
         generator_enum=MetaboGenerators.METABO,
@@ -163,6 +190,7 @@ def _model_inputs(
 ) -> dict[str, Any]:
     """The arguments of `MixturePriorGP`, whose output is the metric as Ax has it: not negated."""
     prior = model_config.model_options["prior"]
+    _check_values(dataset)
     transform = _to_prior(prior.space, dataset.feature_names)
     bounds = torch.tensor(search_space_digest.bounds, dtype=torch.float64).T
     prior.space.check(transform.preprocess_transform(bounds), name="the experiment's bounds")
@@ -171,6 +199,14 @@ def _model_inputs(
         prior=prior.negated() if prior.minimize else prior,
         input_transform=transform,
     )
+
+
+def _check_values(dataset: SupervisedDataset) -> None:
+    if bool((dataset.Y.abs() > LARGEST).any()):
+        raise ValueError(
+            f"a value of {dataset.outcome_names[0]!r} is too large to compute with: mark that "
+            "trial as failed, or choose another unit"
+        )
 
 
 @fit_botorch_model.register(MixturePriorGP)  # type: ignore[untyped-decorator]

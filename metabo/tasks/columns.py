@@ -33,6 +33,12 @@ def input_columns(
     if inputs is None:
         inputs = [name for name in frame.columns if name not in {task, output}]
     columns = list(frame.columns)
+    for name in inputs:
+        if name in columns and not isinstance(name, str):
+            raise ValueError(
+                f"the input column {name!r} is called by no text: rename it, for all with "
+                "frame.columns = frame.columns.map(str)"
+            )
     for role, name in [("task", task), ("output", output), *(("input", name) for name in inputs)]:
         if name not in frame.columns:
             raise ValueError(f"the table has no {role} column {name!r}: {closest(name, columns)}")

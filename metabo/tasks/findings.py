@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from metabo import column
-from metabo.column import SpaceError
+from metabo.column import Input, SpaceError
 from metabo.tasks.columns import input_columns
 
 _FEW_TASKS = 5
@@ -96,7 +96,7 @@ def _numbers(values: pd.Series) -> pd.Series:
     return pd.Series(column.numbers_of(values), values.index, name=values.name)
 
 
-def _not_numbers(values: pd.Series) -> Iterator[Finding]:
+def _not_numbers(values: pd.Series, *, is_output: bool = False) -> Iterator[Finding]:
     """Cells of a column of numbers that are none."""
     name, numbers = str(values.name), _numbers(values)
     text = numbers.isna() & values.notna()
@@ -105,7 +105,8 @@ def _not_numbers(values: pd.Series) -> Iterator[Finding]:
         yield Finding(
             "wrong",
             name,
-            f"mixes numbers and text, such as {example!r} in {_line(text)}: repair these cells",
+            f"mixes numbers and text, such as {example!r} in {_line(text)}: repair these cells"
+            + ("" if is_output else ", or declare its choices with --space"),
         )
     large = numbers.abs() > column.LARGEST
     if large.any():
@@ -120,9 +121,12 @@ def _not_numbers(values: pd.Series) -> Iterator[Finding]:
 def _output(frame: pd.DataFrame, output: str, minimize: bool) -> Iterator[Finding]:
     values = _numbers(frame[output])
     if values.isna().all():
-        yield Finding("wrong", output, "holds no numbers: is this the column that was measured?")
+        kinds = {type(value).__name__ for value in frame[output].dropna()}
+        but = f" but {' and '.join(sorted(kinds))} values" if kinds - {"str"} else ""
+        message = f"holds no numbers{but}: is this the column that was measured?"
+        yield Finding("wrong", output, message)
         return
-    yield from _not_numbers(frame[output])
+    yield from _not_numbers(frame[output], is_output=True)
     low, high = float(values.min()), float(values.max())
     if low == high:
         yield Finding("doubtful", output, f"is {low:g} in all rows: there is nothing to learn")
@@ -150,26 +154,41 @@ def _input(values: pd.Series, declared: bool) -> Iterator[Finding]:
     known = values.dropna()
     if declared or known.empty:
         return
-    if _numbers(known).notna().any() and not pd.api.types.is_bool_dtype(known):
-        problems = list(_not_numbers(values))
-        yield from problems or _numeric(str(values.name), _numbers(known))
+    name, is_choice = str(values.name), _is_choice(known)
+    problems = [] if is_choice or _numbers(known).isna().all() else list(_not_numbers(values))
+    if problems:
+        yield from problems
+        return
+    try:
+        guess = column.infer(name, known)
+    except SpaceError as error:
+        yield Finding("wrong", name, str(error))
+        return
+    if column.choices(guess) is None:
+        yield from _numeric(guess, _numbers(known))
+    elif not is_choice and _numbers(known).notna().all():
+        yield Finding(
+            "doubtful",
+            name,
+            "holds numbers stored as text, which are taken for choices: convert them to numbers",
+        )
     else:
-        yield from _choices(str(values.name), known)
+        yield from _choices(name, known)
 
 
-def _numeric(name: str, values: pd.Series) -> Iterator[Finding]:
-    steps = np.diff(values.to_numpy())
+def _is_choice(values: pd.Series) -> bool:
+    """Whether a column's type says that its values are choices, even if they look like numbers."""
+    return pd.api.types.is_bool_dtype(values) or isinstance(values.dtype, pd.CategoricalDtype)
+
+
+def _numeric(guess: Input, values: pd.Series) -> Iterator[Finding]:
+    name, steps = guess.name, np.diff(values.to_numpy())
     if values.nunique() == 1:
         message = f"is {values.iloc[0]:g} in all rows: it could be left out of the inputs"
         yield Finding("doubtful", name, message)
         return
     if len(values) > _FEW_ROWS and (steps == 1).all():
         yield Finding("doubtful", name, "counts the rows: leave it out of the inputs")
-    try:
-        guess = column.infer(name, values)
-    except SpaceError as error:
-        yield Finding("wrong", name, str(error))
-        return
     if getattr(guess, "log", False):
         message = f"runs from {values.min():g} to {values.max():g}: a log scale is taken"
         yield Finding("note", name, message)

@@ -207,6 +207,12 @@ def _labels(column: pd.Series) -> list[str]:
 def _outputs(column: pd.Series, labels: list[str]) -> Tensor:
     """The measured values, `n x 1`, float64."""
     values = numbers_of(column)
+    if np.isnan(values).all() and column.notna().any():
+        value = column.dropna().iloc[0]
+        raise ValueError(
+            f"the output {column.name!r} holds no numbers but {type(value).__name__} values, such "
+            f"as {value!r}; turn them into numbers, or name another column"
+        )
     if not np.isfinite(values).all():
         row = int((~np.isfinite(values)).argmax())
         value = column.astype(object)[row]  # a plain float, not np.float64

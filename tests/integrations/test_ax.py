@@ -133,3 +133,33 @@ def test_an_experiment_of_another_space(
     attach(client, [dict.fromkeys(inputs, 0.5)], [1.0])
     with pytest.raises(SpaceError, match=message):
         client.get_next_trials(1)
+
+
+def test_a_first_trial_that_failed_is_followed_by_another(prior: Prior) -> None:
+    client = client_of(prior)
+    client.mark_trial_failed(client.attach_trial(Optimizer(prior).ask()))
+    (point,) = client.get_next_trials(1).values()
+    prior.space.check(prior.space.to_tensor(point))
+
+
+def test_a_value_that_is_too_large(prior: Prior) -> None:
+    client = client_of(prior)
+    attach(client, [Optimizer(prior).ask()], [1e300])
+    with pytest.raises(ValueError, match="a value of 'loss' is too large"):
+        client.get_next_trials(1)
+
+
+@pytest.mark.parametrize(
+    ("objective", "limits"), [("loss, -cost", None), ("loss", ["cost <= 0.1"])]
+)
+def test_a_second_outcome_is_refused(
+    prior: Prior, objective: str, limits: list[str] | None
+) -> None:
+    client = Client(random_seed=0)
+    client.configure_experiment(parameters=parameters(prior))
+    client.configure_optimization(objective=objective, outcome_constraints=limits)
+    client.set_generation_strategy(generation_strategy(prior))
+    trial = client.attach_trial(Optimizer(prior).ask())
+    client.complete_trial(trial, raw_data={"loss": 3.0, "cost": 0.05})
+    with pytest.raises(ValueError, match="a Prior is of one outcome"):
+        client.get_next_trials(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ import pandas as pd
 import pytest
 
 from metabo.tasks.findings import Finding, find
+
+DAYS = pd.date_range("2024-01-01", periods=24)
 
 
 def runs(**columns: Any) -> pd.DataFrame:
@@ -48,7 +51,15 @@ def test_a_good_table() -> None:
         (replaced("growth", 9, "n/a"), "growth", "such as 'n/a' in line 11"),
         (replaced("growth", 9, 1e308), "growth", r"1e\+308 in line 11, too large"),
         (replaced("temperature", 9, np.inf), "temperature", "inf in line 11, too large"),
-        (runs(growth=["good"] * 24), "growth", "holds no numbers"),
+        (runs(growth=["good"] * 24), "growth", "holds no numbers:"),
+        (runs(growth=DAYS), "growth", "holds no numbers but Timestamp values"),
+        (runs(growth=DAYS - DAYS[0]), "growth", "holds no numbers but Timedelta values"),
+        (runs(growth=1j * np.arange(24)), "growth", "holds no numbers but complex values"),
+        (runs(temperature=DAYS), "temperature", "holds Timestamp values; turn them into numbers"),
+        (runs(temperature=DAYS - DAYS[0]), "temperature", "holds Timedelta values; turn them"),
+        (runs(temperature=1j * np.arange(24)), "temperature", "holds complex values; turn them"),
+        (runs(temperature=[Decimal(i) for i in range(24)]), "temperature", "holds Decimal values"),
+        (runs(solvent=["1", "2", "A3"] * 8), "solvent", "'A3' in line 4: .* declare its choices"),
     ],
 )
 def test_what_is_wrong(frame: pd.DataFrame, column: str, message: str) -> None:
@@ -66,6 +77,7 @@ def test_what_is_wrong(frame: pd.DataFrame, column: str, message: str) -> None:
         (runs(row=range(24)), "row", "counts the rows"),
         (runs(note=[f"on day {i}" for i in range(24)]), "note", "another text in each row"),
         (runs(batch=["a"] * 12 + ["b"] * 12), "batch", "only 2 tasks"),
+        (runs(temperature=[f"{i % 9}.5" for i in range(24)]), "temperature", "stored as text"),
         (runs(batch=range(24)), "batch", "each row is a task of its own"),
         (runs(batch=["a"] + ["b"] * 23), "batch", "1 of 2 tasks have fewer than 3 rows"),
         (runs(batch=["a", "A "] * 12), "batch", "more than one way"),
@@ -127,3 +139,7 @@ def test_unknown_columns() -> None:
 
 def test_booleans_are_choices() -> None:
     assert found(runs(stirred=[True, False, False] * 8)) == []
+
+
+def test_a_column_of_categories_is_one_of_choices() -> None:
+    assert found(runs(solvent=pd.Categorical([1, 2, 3] * 8))) == []

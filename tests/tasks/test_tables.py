@@ -214,6 +214,18 @@ class TestBadFrames:
         with pytest.raises(ValueError, match=r"task 'adult', row 3: the output .* is 'failed'"):
             family(frame)
 
+    def test_columns_that_are_called_by_numbers(self) -> None:
+        frame = runs().rename(columns={"C": 0})
+        with pytest.raises(ValueError, match=r"input column 0 is called by no text"):
+            family(frame, inputs=[0, "depth"])
+
+    @pytest.mark.parametrize("unit", [pd.Timedelta("1s"), 1j])
+    def test_durations_and_complex_values_are_no_numbers(self, unit: Any) -> None:
+        frame = runs()
+        frame["accuracy"] = np.arange(len(frame)) * unit
+        with pytest.raises(ValueError, match=r"holds no numbers but (Timedelta|complex)"):
+            family(frame)
+
     @pytest.mark.parametrize("dtype", ["object", "string", "category"])
     def test_missing_task(self, dtype: str) -> None:
         frame = runs()
