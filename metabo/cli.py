@@ -133,8 +133,7 @@ def main(
     - `metabo report prior.safetensors today.csv -o page.html`: a page to look at
 
     `--json` prints JSON for programs. Exit code 0: done; 2: the input is at fault, and a message on
-    the standard error says how; 1: a bug
-    in metabo; please report the traceback.
+    the standard error says how; 1: a bug in metabo; please report the traceback.
     """
 
 
