@@ -239,3 +239,10 @@ def test_tasks_with_points_of_their_own_have_no_effects() -> None:
     assert prior.known is None
     assert prior.provenance["chosen"]["effects"] is None
     assert len(prior.known_points) == 0
+
+
+def test_a_table_of_one_row_is_refused() -> None:
+    frame = pd.DataFrame({"task": ["a"], "x": [1.0], "y": [2.0]})
+    family = TableFamily.from_frame(frame, task="task", output="y")
+    with pytest.raises(ValueError, match="the table has one row"):
+        meta_train(family, progress=False)
