@@ -213,6 +213,11 @@ def interval(
             f"input {name!r} has the range [{low:g}, {high:g}], too large to compute with; choose "
             "another unit"
         )
+    if log and low <= 0:
+        raise SpaceError(
+            f"input {name!r} has the range [{low:g}, {high:g}] on a log scale: give a lower bound "
+            "above 0, or no log scale"
+        )
     try:
         if integer:
             return Integer(name, (int(low), int(high)), log=log)

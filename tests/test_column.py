@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from metabo.column import interval
 from metabo.space import InputSpace, SpaceError
 
 NAN, INF = float("nan"), float("inf")
@@ -124,3 +125,8 @@ class TestInfer:
     def test_wrong_name(self) -> None:
         with pytest.raises(SpaceError, match="no column 'gama': did you mean 'gamma'"):
             InputSpace.infer(pd.DataFrame({"gamma": [1.0]}), ["gama"])
+
+
+def test_a_log_scale_begins_above_zero() -> None:
+    with pytest.raises(SpaceError, match="above 0, or no log scale"):
+        interval("rate", 0, 1, log=True)

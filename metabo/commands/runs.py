@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from metabo.column import SpaceError
 from metabo.space_file import declared_space, read_declarations
 from metabo.table_file import read_table
 from metabo.tasks.findings import Finding, find
 
 if TYPE_CHECKING:
+    from metabo.space import InputSpace
     from metabo.tasks.tables import TableFamily
 
 
@@ -53,7 +55,7 @@ class Runs:
     @cached_property
     def findings(self) -> list[Finding]:
         """What is wrong or doubtful."""
-        return find(
+        found = find(
             self.frame,
             task=self.task,
             output=self.output,
@@ -61,6 +63,20 @@ class Runs:
             minimize=self.minimize,
             declared=list(self.declarations),
         )
+        if self.declarations and all(finding.severity != "wrong" for finding in found):
+            try:
+                self._declared_space().to_tensor(self.frame[self._inputs])
+            except SpaceError as error:
+                found.insert(0, Finding("wrong", "declared with --space", str(error)))
+        return found
+
+    @property
+    def _inputs(self) -> list[str]:
+        others = [name for name in self.frame.columns if name not in {self.task, self.output}]
+        return list(self.inputs or others)
+
+    def _declared_space(self) -> InputSpace:
+        return declared_space(self.frame, self._inputs, self.declarations)
 
     def family(self) -> TableFamily:
         """The tasks.
@@ -74,13 +90,11 @@ class Runs:
         if wrong:
             lines = [f"  column {finding.column!r} {finding.message}" for finding in wrong]
             raise ValueError("\n".join([f"{self.path} cannot be learned from:", *lines]))
-        others = [name for name in self.frame.columns if name not in {self.task, self.output}]
-        inputs = list(self.inputs or others)
         return TableFamily.from_frame(
             self.frame,
             task=self.task,
             output=self.output,
-            inputs=inputs,
-            space=declared_space(self.frame, inputs, self.declarations),
+            inputs=self._inputs,
+            space=self._declared_space(),
             minimize=self.minimize,
         )

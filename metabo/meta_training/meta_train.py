@@ -86,12 +86,15 @@ def meta_train(
             are trained, each has its own: the part of the tasks that it sees is added to the names.
 
     Raises:
+        ValueError: If a table has a single row.
         DivergedError: If Reptile's inner loop stops being finite.
         CheckpointError: If a checkpoint to resume from is broken or of another run.
     """
     started = time.perf_counter()
     is_table = isinstance(family, TableFamily)
     raw = family.batch(settings.num_tasks, points_per_task(family, settings), seed=seed)
+    if is_table and int(raw.counts.sum()) == 1:
+        raise ValueError("the table has one row: nothing can be learned from it; add earlier runs")
     inputs = family.space.encode(raw.X)
     with one_thread():  # for small products; what is worth it is spread over the cores
         found = fit_warp(inputs, raw, seed=seed) if is_table else None

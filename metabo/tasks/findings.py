@@ -70,6 +70,8 @@ def find(
         *_tasks(frame[task].dropna()),
         *_duplicates(frame[[task, *names, output]]),
     ]
+    if len(frame) == 1:
+        found.append(Finding("wrong", task, "there is one row in all: add earlier runs"))
     order = ("wrong", "doubtful", "note")
     return sorted(found, key=lambda finding: order.index(finding.severity))
 

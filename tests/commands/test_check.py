@@ -46,3 +46,14 @@ def test_no_table_of_runs(metabo: Run, table: bytes, message: str) -> None:
     result = metabo("check", "-", "--task", "batch", "--output", "damage", stdin=table)
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def test_runs_outside_the_declared_space_are_wrong(
+    metabo: Run, runs_file: Path, tmp_path: Path
+) -> None:
+    space = tmp_path / "space.json"
+    space.write_text('{"dose": {"low": 0, "high": 2}}')
+    options = ("--task", "batch", "--output", "damage", "--space", space)
+    result = metabo("check", runs_file, *options)
+    assert result.exit_code == 2
+    assert "outside" in result.stdout

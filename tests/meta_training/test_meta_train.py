@@ -254,3 +254,10 @@ def test_long_tasks_are_cut_only_where_tasks_are_very_many() -> None:
     assert points_per_task(table(8), settings) == 30_000
     assert points_per_task(table(400), settings) == 5_000
     assert points_per_task(LogisticFamily(), settings) == settings.points_per_task
+
+
+def test_a_table_of_one_row_is_refused() -> None:
+    frame = pd.DataFrame({"task": ["a"], "x": [1.0], "y": [2.0]})
+    family = TableFamily.from_frame(frame, task="task", output="y")
+    with pytest.raises(ValueError, match="the table has one row"):
+        meta_train(family, progress=False)

@@ -143,3 +143,7 @@ def test_booleans_are_choices() -> None:
 
 def test_a_column_of_categories_is_one_of_choices() -> None:
     assert found(runs(solvent=pd.Categorical([1, 2, 3] * 8))) == []
+
+
+def test_one_row_in_all() -> None:
+    assert any("one row in all" in f.message for f in found(runs()[:1]) if f.severity == "wrong")
