@@ -140,7 +140,7 @@ def moments(statistics: HeadStatistics, prior: HeadPrior, pairs: Pairs) -> tuple
         )
         return found.evidence.sum(), *sums, found.shares
 
-    size = part_size(max(_CHUNK_BYTES // (8 * rank**2), 8), prior.roots.device)
+    size = part_size(max(_CHUNK_BYTES // (8 * max(rank, 1) ** 2), 8), prior.roots.device)
     parts = on_cores(of, pairs.split(size))
     *columns, shares = zip(*parts, strict=True)
     return Moments(*(torch.stack(values).sum(0) for values in columns)), torch.cat(shares)
