@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import torch
 
@@ -22,11 +23,13 @@ from metabo.meta_training.units import Units
 from metabo.meta_training.way import Fit, Way
 from metabo.prior import Prior
 from metabo.tasks.tables import TableFamily
-from metabo.tasks.task import TaskFamily
+from metabo.tasks.task import TaskBatch, TaskFamily
 from metabo.warp import Warp
 
 _PADDED = 2_000_000  # observations of all tasks together, padding and all
 _LEAST = 1000  # of one task, however many there are
+_FEW_OF_ONE_POINT = 4  # observations: no kernel can be fitted to the only task
+_ALIKE = 1e-9  # are outputs that differ by no more; those of all tasks have a deviation of 1
 
 
 @dataclass(frozen=True)
@@ -86,16 +89,15 @@ def meta_train(
             are trained, each has its own: the part of the tasks that it sees is added to the names.
 
     Raises:
-        ValueError: If a table has a single row.
+        ValueError: If the observations of a table are too few to learn from.
         DivergedError: If Reptile's inner loop stops being finite.
         CheckpointError: If a checkpoint to resume from is broken or of another run.
     """
     started = time.perf_counter()
     is_table = isinstance(family, TableFamily)
     raw = family.batch(settings.num_tasks, points_per_task(family, settings), seed=seed)
-    if is_table and int(raw.counts.sum()) == 1:
-        raise ValueError("the table has one row: nothing can be learned from it; add earlier runs")
     inputs = family.space.encode(raw.X)
+    _refuse_too_few(replace(raw, X=inputs))
     with one_thread():  # for small products; what is worth it is spread over the cores
         found = fit_warp(inputs, raw, seed=seed) if is_table else None
         device = choose_device(device)
@@ -119,8 +121,10 @@ def meta_train(
         if found is not None:  # a warp that was found without features may be worth less with them
             fits.append(fit(None, max(fits, key=_evidence).levels))
         best = max(fits, key=_evidence)
+        tasks = best.units.tasks(inputs, raw)
         numeric = family.space.dim - len(family.space.categorical_dims)
-        if settings.shift_sd > 0 and may_help(raw, numeric):
+        worth = may_help(raw, numeric) and _vary(tasks, best.levels)
+        if settings.shift_sd > 0 and worth:
             shifts = Shifts(settings.shift_sd, numeric, seed)
             shifted = fit(best.units.warp, best.levels, shifts)
             best = shifted if _is_clearly_better(shifted, best) else best
@@ -158,6 +162,35 @@ def points_per_task(family: TaskFamily, settings: MetaTrainSettings) -> int:
         return settings.points_per_task
     num_tasks = min(len(family.names), settings.num_tasks)
     return min(settings.table_points_per_task, max(_PADDED // num_tasks, _LEAST))
+
+
+def _refuse_too_few(tasks: TaskBatch) -> None:
+    total = int(tasks.counts.sum())
+    if total == 1:
+        raise ValueError("there is one observation: nothing can be learned from it, give more")
+    few = int(tasks.counts.max()) == 1 or (len(tasks) == 1 and total <= _FEW_OF_ONE_POINT)
+    if few and _is_one_point(tasks):
+        raise ValueError(
+            "all observations are of one point, and too few to tell tasks from noise: give some at "
+            "other points"
+        )
+
+
+def _is_one_point(tasks: TaskBatch) -> bool:
+    return bool((tasks.X[0, 0] == tasks.X).all())  # padding repeats a point of the task
+
+
+def _vary(tasks: TaskBatch, levels: bool) -> bool:
+    """Whether inputs do, and outputs, whichever task is left out: else shifted copies are alike."""
+    if _is_one_point(tasks):
+        return False
+    Y, mask, inf = tasks.Y, tasks.mask, math.inf
+    if levels:
+        Y = Y - Y.sum(-1, keepdim=True) / tasks.counts[:, None]
+    lows, highs = Y.where(mask, inf).amin(-1), Y.where(mask, -inf).amax(-1)
+    others = ~torch.eye(len(tasks), dtype=torch.bool)
+    spreads = highs.where(others, -inf).amax(-1) - lows.where(others, inf).amin(-1)
+    return bool((spreads > _ALIKE).all())
 
 
 def _evidence(fit: Fit) -> float:

@@ -15,6 +15,7 @@ from metabo.tasks.columns import input_columns
 
 _FEW_TASKS = 5
 _FEW_ROWS = 3  # of a task
+_FEW_OF_ONE_POINT = 4  # rows of the only task, as in meta-training
 _MANY_CHOICES = 50
 _SPAN = 1000.0  # from the smallest to the largest output
 _SMALLER_IS_BETTER = re.compile(
@@ -67,11 +68,10 @@ def find(
         *_missing(frame, [task, output, *names]),
         *_output(frame, output, minimize),
         *(finding for name in names for finding in _input(frame[name], name in declared)),
+        *_too_few(frame[names], frame[task].astype(str)),
         *_tasks(frame[task].dropna()),
         *_duplicates(frame[[task, *names, output]]),
     ]
-    if len(frame) == 1:
-        found.append(Finding("wrong", task, "there is one row in all: add earlier runs"))
     order = ("wrong", "doubtful", "note")
     return sorted(found, key=lambda finding: order.index(finding.severity))
 
@@ -209,6 +209,19 @@ def _choices(name: str, values: pd.Series) -> Iterator[Finding]:
         )
     elif count > _MANY_CHOICES:
         yield Finding("doubtful", name, f"has {count} choices: few runs will share one")
+
+
+def _too_few(inputs: pd.DataFrame, labels: pd.Series) -> Iterator[Finding]:
+    if len(labels) == 1:
+        yield Finding("wrong", str(labels.name), "there is one run: more are needed")
+    few = labels.is_unique or (labels.nunique() == 1 and len(labels) <= _FEW_OF_ONE_POINT)
+    if len(labels) > 1 and few and inputs.duplicated()[1:].all():
+        yield Finding(
+            "wrong",
+            str(inputs.columns[0]),
+            "is the same in all runs, as all inputs are, and tasks have too few runs to tell them "
+            "from noise: add runs at other points",
+        )
 
 
 def _tasks(labels: pd.Series) -> Iterator[Finding]:

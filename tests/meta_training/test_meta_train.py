@@ -82,6 +82,43 @@ def test_tables_of_any_size(num_tasks: int, constant: bool) -> None:
         assert model.posterior(centre).mean.item() == pytest.approx(2.5, abs=0.1)
 
 
+def of_one_input(*outputs: list[float], spread: float = 1.0) -> TableFamily:
+    """A task for each list of outputs; no two observations are of one point, if there is spread."""
+    space = InputSpace.from_bounds((0.0, 1.0))
+    generator = torch.Generator().manual_seed(0)
+    tasks = []
+    for i, values in enumerate(outputs):
+        X = 0.5 + spread * (torch.rand(len(values), 1, generator=generator).double() - 0.5)
+        tasks.append(Task(f"task {i}", space, X, torch.tensor(values).double().unsqueeze(-1)))
+    return TableFamily(tasks, space)
+
+
+def test_two_tasks_of_one_observation() -> None:
+    prior = train(of_one_input([1.0], [2.0]), MetaTrainSettings.smoke())
+    assert prior.provenance["chosen"]["shifts"] is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("levels", [[1.0, 1.0, 1.0, 1.0], [1.0, 2.0, 3.0, 4.0]])
+def test_nothing_changes_along_the_input(levels: list[float]) -> None:
+    """With the default settings, by which the shifts would be looked at closely."""
+    prior = train(of_one_input(*[[level] * 4 for level in levels]), MetaTrainSettings())
+    assert predictions(prior).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        ([[1.0]], "there is one observation"),
+        ([[1.0, 2.0, 3.0, 4.0]], "all observations are of one point"),
+        ([[1.0], [2.0], [3.0]], "all observations are of one point"),
+    ],
+)
+def test_too_few_observations_are_refused(outputs: list[list[float]], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        train(of_one_input(*outputs, spread=0.0))
+
+
 def test_the_seed_decides() -> None:
     first, second, other = (train(LogisticFamily(), seed=seed) for seed in (0, 0, 1))
     assert torch.equal(predictions(first), predictions(second))
@@ -254,10 +291,3 @@ def test_long_tasks_are_cut_only_where_tasks_are_very_many() -> None:
     assert points_per_task(table(8), settings) == 30_000
     assert points_per_task(table(400), settings) == 5_000
     assert points_per_task(LogisticFamily(), settings) == settings.points_per_task
-
-
-def test_a_table_of_one_row_is_refused() -> None:
-    frame = pd.DataFrame({"task": ["a"], "x": [1.0], "y": [2.0]})
-    family = TableFamily.from_frame(frame, task="task", output="y")
-    with pytest.raises(ValueError, match="the table has one row"):
-        meta_train(family, progress=False)

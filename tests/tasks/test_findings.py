@@ -37,6 +37,23 @@ def replaced(name: str, row: int, value: object) -> pd.DataFrame:
     return frame
 
 
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ("a", "there is one run"),
+        ("abc", "the same in all runs, as all inputs are"),
+        ("aaaa", "the same in all runs, as all inputs are"),
+        ("aaaaa", None),
+        ("aab", None),
+    ],
+)
+def test_too_few_runs_of_one_point(labels: str, message: str | None) -> None:
+    frame = runs()[: len(labels)].assign(batch=list(labels), temperature=1, solvent="water")
+    wrong = [f.message for f in found(frame) if f.severity == "wrong"]
+    assert len(wrong) == (message is not None)
+    assert message is None or message in wrong[0]
+
+
 def test_a_good_table() -> None:
     assert found(runs()) == []
 
@@ -143,7 +160,3 @@ def test_booleans_are_choices() -> None:
 
 def test_a_column_of_categories_is_one_of_choices() -> None:
     assert found(runs(solvent=pd.Categorical([1, 2, 3] * 8))) == []
-
-
-def test_one_row_in_all() -> None:
-    assert any("one row in all" in f.message for f in found(runs()[:1]) if f.severity == "wrong")
