@@ -63,9 +63,8 @@ def test_the_command_line_is_light() -> None:
 
 
 def test_a_check_of_a_table_needs_no_pytorch(tmp_path: Path) -> None:
-    runs, space = tmp_path / "runs.csv", tmp_path / "space.json"
+    runs = tmp_path / "runs.csv"
     rows = [f"{task},{rate},{rate}" for task in range(5) for rate in (1, 10, 100, 2000)]
     runs.write_text("\n".join(["task,rate,yield", *rows]))
-    space.write_text('{"rate": {"low": 1, "high": 5000, "log": true}}')
-    command = ["check", str(runs), "--task", "task", "--output", "yield", "--space", str(space)]
+    command = ["check", str(runs), "--task", "task", "--output", "yield"]
     assert not loaded(f"from metabo.cli import app; app({command}, standalone_mode=False)") & HEAVY

@@ -34,7 +34,7 @@ def test_posterior_figure(prior: Prior, tmp_path: Path) -> None:
 def test_curves_figure_draws_the_means() -> None:
     rows = pd.DataFrame(
         [
-            {"problem": p, "method": m, "n": n, "regret": (i + 1) / n + t}
+            {"problem": p, "method": m, "n": n, "task": t, "regret": (i + 1) / n + t}
             for p in ("one", "two")
             for i, m in enumerate(("random", "metabo"))
             for n in (1, 2)
