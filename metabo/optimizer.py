@@ -22,7 +22,7 @@ from metabo.constraint import Constraint, LogFeasibleImprovement
 from metabo.cores import one_thread
 from metabo.objective import Defined, Objective, OfNegative, negative, response
 from metabo.prior import Prior
-from metabo.session import Session
+from metabo.session import Session, meant
 from metabo.space import InputSpace, SpaceError
 from metabo.surrogates.incumbent_improvement import LogIncumbentImprovement
 from metabo.surrogates.kriging_believer import believe
@@ -348,15 +348,19 @@ class Optimizer:
         if self._candidates is not None:
             return self._best_candidate(acquisition, taken, fixed)
         seed = self.seed + len(self) + len(taken)
-        return search_space(
+        known = self.prior.known_points
+        point = search_space(
             acquisition,
             self.prior.space,
             self._session.X,
             seed=seed,
             fixed=fixed,
             X_taken=taken,
-            X_known=self.prior.known_points,
+            X_known=known,
         )
+        # Beside a known point its effect counts, too: what is meant is the point itself.
+        same = None if fixed else meant(self.prior.space, known, point)
+        return point if same is None else known[same]
 
     def _acquisition(
         self, model: MixturePriorGP, objective: Objective | None

@@ -40,3 +40,4 @@ def test_three_commands_in_two_minutes(tmp_path: Path) -> None:
     assert 35 < suggested["temperature"] < 65
     assert suggested["solvent"] == "water"
     print(took)
+    assert sum(took.values()) < 120, took

@@ -42,8 +42,7 @@ def choose_learner(network: nn.Module, loss: Loss | None = None) -> Learner:
         loss: The mean squared error if None.
     """
     evaluate = task_loss(network, loss or mean_squared_error)
-    whole = isinstance(network, MLP) and len(trainable(network)) == len(network.layers)
-    if not isinstance(network, MLP) or not whole or loss is not None:
+    if not isinstance(network, MLP) or loss is not None or _has_frozen(network):
         return Learner(evaluate, partial(adapt_weights, evaluate))
 
     def adapt(weights: list[Tensor], X: Tensor, Y: Tensor, step_size: float) -> Adapted:
@@ -51,3 +50,7 @@ def choose_learner(network: nn.Module, loss: Loss | None = None) -> Learner:
         return run(weights, network.activation, X, Y, step_size)
 
     return Learner(evaluate, adapt)
+
+
+def _has_frozen(network: MLP) -> bool:
+    return len(trainable(network)) < len(network.layers)

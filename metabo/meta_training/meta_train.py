@@ -121,10 +121,9 @@ def meta_train(
         if found is not None:  # a warp that was found without features may be worth less with them
             fits.append(fit(None, max(fits, key=_evidence).levels))
         best = max(fits, key=_evidence)
-        tasks = best.units.tasks(inputs, raw)
         numeric = family.space.dim - len(family.space.categorical_dims)
-        worth = may_help(raw, numeric) and _vary(tasks, best.levels)
-        if settings.shift_sd > 0 and worth:
+        wanted = settings.shift_sd > 0 and may_help(raw, numeric)
+        if wanted and _vary(best.units.tasks(inputs, raw), best.levels):
             shifts = Shifts(settings.shift_sd, numeric, seed)
             shifted = fit(best.units.warp, best.levels, shifts)
             best = shifted if _is_clearly_better(shifted, best) else best

@@ -265,8 +265,7 @@ def test_effects_of_single_points_are_learned_and_used() -> None:
     assert prior.known_points.sort(0).values.tolist() == x[135:].tolist()
     best = 135 + int(effects[135:].argmax())
     assert Optimizer(prior, candidates=x).ask() == {"x": float(x[best])}
-    # Without candidates it is the same point, as far as points are told apart.
-    assert Optimizer(prior).ask() == pytest.approx({"x": float(x[best])}, abs=1e-5)
+    assert Optimizer(prior).ask() == {"x": float(x[best])}
     for surrogate in (ReptileMeanGP, ReptileKernelGP):
         model = surrogate(x[:3], tasks[0].Y[:3], prior)
         assert int(model.posterior(x).mean.argmax()) == best
