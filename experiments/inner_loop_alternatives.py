@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from metabo.meta_training.autograd_loop import adapt_weights, task_loss
 from metabo.meta_training.cuda_graph import adapt_by_graph
+from metabo.meta_training.fused_loop import is_compiled
 from metabo.meta_training.inner_loop import adapt_layers
 from metabo.network import MLP, stacked_output
 
@@ -24,14 +25,14 @@ Run = Callable[[], Any]
 STEP_SIZE = 0.02
 
 
-def written_out(network: MLP, X: Tensor, Y: Tensor) -> Run:
-    """Ours: stacked, the backward pass by hand, buffers reused, in chunks."""
+def compiled(network: MLP, X: Tensor, Y: Tensor) -> Run:
+    """Ours: each task through all its steps in one call of compiled C."""
     return lambda: adapt_layers(list(network.layers), "tanh", X, Y, STEP_SIZE).layers
 
 
-def written_out_on_one_thread(network: MLP, X: Tensor, Y: Tensor) -> Run:
+def compiled_on_one_thread(network: MLP, X: Tensor, Y: Tensor) -> Run:
     """Ours where there are more threads, on one of them."""
-    ours, threads = written_out(network, X, Y), torch.get_num_threads()
+    ours, threads = compiled(network, X, Y), torch.get_num_threads()
 
     def run() -> list[Tensor]:
         torch.set_num_threads(1)
@@ -41,6 +42,12 @@ def written_out_on_one_thread(network: MLP, X: Tensor, Y: Tensor) -> Run:
             torch.set_num_threads(threads)
 
     return run
+
+
+def written_out(network: MLP, X: Tensor, Y: Tensor) -> Run:
+    """Ours without a compiler: stacked, backward by hand, buffers reused, in chunks."""
+    start = list(network.layers)
+    return lambda: adapt_layers(start, "tanh", X, Y, STEP_SIZE, compiled=False).layers
 
 
 def cuda_graph(network: MLP, X: Tensor, Y: Tensor) -> Run:
@@ -145,23 +152,26 @@ def _jax_scan(step: Any, network: MLP, X: Tensor, Y: Tensor) -> Run:
         stack = [jnp.broadcast_to(w, (x.shape[1], *w.shape)) for w in start]
         return jax.lax.scan(step, stack, (x, y))[0]
 
-    compiled = jax.jit(run)
+    jitted = jax.jit(run)
     start = [jnp.asarray(w.detach().cpu().numpy()) for w in network.layers]
     x, y = jnp.asarray(X.cpu().numpy()), jnp.asarray(Y.cpu().numpy())
-    return lambda: jax.block_until_ready(compiled(start, x, y))
+    return lambda: jax.block_until_ready(jitted(start, x, y))
 
 
 IMPLEMENTATIONS: dict[str, Callable[[MLP, Tensor, Tensor], Run]] = {
     f.__name__: f
     for f in (
+        compiled,
+        compiled_on_one_thread,
         written_out,
-        written_out_on_one_thread,
         cuda_graph,
         stacked_autograd,
         vmap_grad,
         one_at_a_time,
     )
 }
+if not is_compiled():
+    del IMPLEMENTATIONS["compiled"], IMPLEMENTATIONS["compiled_on_one_thread"]
 if COMPILER:
     IMPLEMENTATIONS |= {"cpp": partial(cpp, step_size=STEP_SIZE)}
 if importlib.util.find_spec("jax"):

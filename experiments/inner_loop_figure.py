@@ -18,9 +18,8 @@ def draw(rows: pd.DataFrame) -> Figure:
             own = panel[panel["implementation"] == name]
             if not own.empty:
                 medians = own.groupby("num_tasks")["steps_per_second"].median()
-                style = (
-                    {"lw": 2.5, "color": "black"} if name == "written_out" else {"color": f"C{i}"}
-                )
+                ours = name == "compiled"
+                style = {"lw": 2.5, "color": "black"} if ours else {"color": f"C{i}"}
                 lines[name] = axes.loglog(medians.index, medians, "o-", ms=4, **style)[0]
         threads = "one thread" if threads == 1 else f"{threads} threads"
         axes.set(title=f"{device}, {threads}, width {width}", xlabel="tasks at once, T")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import NamedTuple
 
 import pandas as pd
@@ -28,7 +29,7 @@ CLAIMS = (
     _Claim("T = 512, over the fused C++ loop", 512, ("cpp",), 0.55),
     _Claim("T = 4096, over the fused C++ loop", 4096, ("cpp",), 0.55),
     _Claim("T = 64, width 128, over the best JAX form", 64, _JAX, 1.8, width=128),
-    _Claim("T = 512, two threads over one", 512, ("written_out_on_one_thread",), 1.6, threads=2),
+    _Claim("T = 512, two threads over one", 512, ("compiled_on_one_thread",), 1.6, threads=2),
 )
 _MOST_MIB = 1024.0
 _COLUMNS = ["what", "asked", "measured", "lowest", "highest", "met"]
@@ -48,16 +49,22 @@ def ratios(rows: pd.DataFrame) -> pd.DataFrame:
         if not others:
             continue
         best = own[others].median().idxmax()
-        ratio = own["written_out"] / own[best]
+        ratio = own[_ours(own)] / own[best]
         measured = ratio.median()
         asked, met = f"at least {claim.asked:g}", measured >= claim.asked
         found.append((claim.text, asked, measured, ratio.min(), ratio.max(), met))
     return pd.DataFrame(found + _memory(rows), columns=_COLUMNS)
 
 
+def _ours(measured: Container[str]) -> str:
+    """What meta-training uses."""
+    return "compiled" if "compiled" in measured else "written_out"
+
+
 def _memory(rows: pd.DataFrame) -> list[tuple[str, str, float, float, float, bool]]:
     """The peak at T = 4096, and how it grows from T = 512."""
-    ours = rows[(rows["implementation"] == "written_out") & (rows["device"] == "cpu")]
+    ours = rows[(rows["implementation"] == _ours(set(rows["implementation"])))]
+    ours = ours[ours["device"] == "cpu"]
     peaks = ours[ours["threads"] == 1].groupby(["width", "num_tasks"])["peak_mib"].first()
     found = []
     for width in peaks.index.levels[0]:

@@ -36,7 +36,8 @@ OUT = Path(__file__).parent / "results" / "reptile_speed"
 
 PROBLEM = ["num_tasks", "width", "threads", "device"]
 COLUMNS = ["implementation", *PROBLEM, "repeat", "steps_per_second", "peak_mib"]
-BESIDE = ("written_out", "written_out_on_one_thread", "jax_autograd", "jax_written_out")
+ON_ONE = "compiled_on_one_thread"  # where there are more
+BESIDE = ("compiled", ON_ONE, "written_out", "jax_autograd", "jax_written_out")
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,11 @@ def names_for(problem: Problem, settings: Settings) -> list[str]:
     size, largest = problem.num_tasks * problem.width, dict(settings.largest)
     names = [n for n in IMPLEMENTATIONS if size <= largest.get(n, size)]
     if problem.device == "cuda":
-        return [n for n in names if not n.startswith(("jax", "cpp", "written_out_on"))]
+        return [n for n in names if not n.startswith(("jax", "cpp", "compiled"))]
     names = [n for n in names if n != "cuda_graph"]
     if problem.threads > 1:
         return [n for n in names if n in BESIDE]
-    return [n for n in names if n != "written_out_on_one_thread"]
+    return [n for n in names if n != ON_ONE]
 
 
 def rows_of(problem: Problem, settings: Settings) -> pd.DataFrame:

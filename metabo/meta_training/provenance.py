@@ -5,15 +5,18 @@ from __future__ import annotations
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
+from metabo.meta_training import fused_loop
+
 _PACKAGES = ("metabo", "torch", "botorch", "gpytorch", "numpy", "scipy", "ConfigSpace")
 
 
 def software() -> dict[str, str]:
-    """The versions of Python, metabo and the libraries that decide the result."""
+    """What decides the result: versions of Python, metabo and libraries, and the inner loop."""
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
             found[package] = version(package)
         except PackageNotFoundError:
             found[package] = "not installed"
+    found["inner loop"] = "compiled" if fused_loop.is_compiled() else "PyTorch"
     return found

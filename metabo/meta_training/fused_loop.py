@@ -1,0 +1,92 @@
+"""The inner loop of `fused_loop.c`: all steps of a task in one call, where it has been compiled.
+
+Installing metabo compiles it where there is a C compiler; without one, PyTorch's operations do.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import warnings
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+
+# As numbered in C.
+_ACTIVATIONS = ("tanh", "relu", "silu", "sigmoid")
+# What PyTorch says of the processors that it has been measured on; without wide registers it loses.
+_PROCESSORS = ("AVX2", "AVX512")
+
+
+def _load() -> ctypes.CDLL | None:
+    found = find_spec("metabo.meta_training._fused_loop")
+    if not found or not found.origin or torch.backends.cpu.get_cpu_capability() not in _PROCESSORS:
+        return None
+    try:
+        return ctypes.CDLL(found.origin)
+    except OSError as error:  # built for another machine
+        text = f"the compiled inner loop cannot be loaded, so meta-training is slower: {error}"
+        warnings.warn(f"{text}; install metabo again", RuntimeWarning, stacklevel=2)
+        return None
+
+
+_library = _load()
+
+
+def is_compiled() -> bool:
+    """Whether it is there, for this machine."""
+    return _library is not None
+
+
+def can_run(start: Sequence[Tensor], activation: str, X: Tensor, Y: Tensor) -> bool:
+    """Whether it has been compiled, and can compute with these."""
+    return (
+        is_compiled()
+        and activation in _ACTIVATIONS
+        and all(t.dtype == torch.float32 and t.device.type == "cpu" for t in (*start, X, Y))
+        and Y.shape == X.shape[:-1]
+        and [w.shape[0] - 1 for w in start] == [X.shape[-1], *(w.shape[1] for w in start[:-1])]
+    )
+
+
+def descend(
+    layers: Sequence[Tensor], activation: str, X: Tensor, Y: Tensor, step_size: float
+) -> Tensor:
+    """Take T tasks through all their steps, in place in `layers`; returns the losses, S x T.
+
+    Args:
+        layers: Each task's augmented matrices, contiguous, `T x (in + 1) x out`.
+        activation: The network's.
+        X: `S x T x b x e`; not copied if each step's is contiguous.
+        Y: `S x T x b`; likewise.
+        step_size: The step size of SGD.
+
+    Raises:
+        MemoryError: If there is none for one task's weights and activations.
+    """
+    assert _library is not None
+    num_steps, num_tasks, num_points, _ = X.shape
+    X, Y = _in_rows(X), _in_rows(Y)
+    losses = X.new_empty(num_steps, num_tasks)
+    size, many = ctypes.c_size_t, len(layers)
+    widths = [w.shape[1] - 1 for w in layers]
+    failed = _library.descend(
+        _ACTIVATIONS.index(activation),
+        size(many - 1),
+        (size * many)(*widths),
+        (ctypes.c_void_p * many)(*[w.data_ptr() for w in layers]),
+        *(size(n) for n in (num_tasks, num_steps, num_points)),
+        *(ctypes.c_void_p(X.data_ptr()), size(X.stride(0))),
+        *(ctypes.c_void_p(Y.data_ptr()), size(Y.stride(0))),
+        *(ctypes.c_void_p(losses.data_ptr()), size(losses.stride(0))),
+        ctypes.c_float(step_size),
+    )
+    if failed:
+        raise MemoryError("no memory for one task's weights and activations")
+    return losses
+
+
+def _in_rows(batches: Tensor) -> Tensor:
+    whole = len(batches) > 0 and batches[0].is_contiguous()
+    return batches if whole else batches.contiguous()
