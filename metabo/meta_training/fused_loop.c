@@ -9,18 +9,17 @@ out; those of the one output, `head`, are a vector. */
 #include <stdlib.h>
 #include <string.h>
 
-#if defined(__x86_64__) && defined(__GLIBC__)
+#if !defined(__x86_64__) || !defined(__GLIBC__) || defined(__clang__)
+#error "Untried, and without wide registers slower than PyTorch; metabo works without this file."
+#endif
 /* Compiled for each of these; the machine's own is chosen when the library is loaded. */
 #define FOR_EVERY_CPU __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define FOR_EVERY_CPU
-#endif
 #define INLINE static inline __attribute__((always_inline))
 
 enum { LANES = 8, COLUMNS = 2 * LANES, ROWS = 6 }; /* a tile that fits sixteen registers */
 enum { TANH, RELU, SILU, SIGMOID };
 
-typedef float Vector __attribute__((vector_size(4 * LANES), aligned(4)));
+typedef float Vector __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
 /* A matrix to read from: element (i, k) is at[i * row + k * column]. */
 typedef struct {
@@ -75,7 +74,7 @@ INLINE void activate(int activation, size_t n, float *h, float *slope) {
     switch (activation) {
     case TANH:
         for (size_t j = 0; j < n; j++) {
-            h[j] = tanhf(slope[j]);
+            h[j] = 1 - 2 / (1 + expf(2 * slope[j])); /* tanhf is slow in older libraries */
             slope[j] = 1 - h[j] * h[j];
         }
         break;
@@ -151,7 +150,7 @@ INLINE void backward(const Level *below, const Level *level, size_t points, floa
              level->weights, level->size, 1);
 }
 
-/* Floats that a level needs, and those for two turned gradients. */
+/* Floats that a hidden level needs. */
 static size_t level_floats(size_t below, size_t width, size_t points) {
     return (below + 1) * padded(width) + 3 * points * padded(width + 1);
 }
