@@ -1,7 +1,7 @@
 """The inner loop of `fused_loop.c`: all steps of a task in one call, where it has been compiled.
 
-Installing metabo compiles it where there is GCC, on Linux and x86-64; elsewhere PyTorch's operations
-do the same.
+Installing metabo compiles it where there is GCC, on Linux and x86-64; elsewhere PyTorch's
+operations do the same.
 """
 
 from __future__ import annotations

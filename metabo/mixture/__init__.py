@@ -6,6 +6,7 @@ from metabo.mixture.conditioning import ConditionedMixture, condition
 from metabo.mixture.em import EMSettings, fit_gaussian, fit_mixture, held_out_evidence
 from metabo.mixture.expectation import HeadPosterior, Pairs, expectation, likely_pairs
 from metabo.mixture.parameters import ParameterMap, fit_parameter_map
+from metabo.mixture.paths import Paths, draw_paths
 from metabo.mixture.remainder import HeadTasks, Remainder, Trend, fit_remainder, log_likelihood
 from metabo.mixture.statistics import HeadPrior, HeadStatistics
 
@@ -19,11 +20,13 @@ __all__ = [
     "Mixture",
     "Pairs",
     "ParameterMap",
+    "Paths",
     "Remainder",
     "Trend",
     "broad_components",
     "concatenate",
     "condition",
+    "draw_paths",
     "expectation",
     "fit_broad",
     "fit_gaussian",

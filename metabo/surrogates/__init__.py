@@ -6,10 +6,12 @@ from metabo.surrogates.mean_gp import ReptileMeanGP
 from metabo.surrogates.mixture_members import MixtureMembers
 from metabo.surrogates.mixture_posterior import MixturePosterior
 from metabo.surrogates.mixture_prior_gp import MixturePriorGP
+from metabo.surrogates.sample_paths import MixturePath
 
 __all__ = [
     "LogIncumbentImprovement",
     "MixtureMembers",
+    "MixturePath",
     "MixturePosterior",
     "MixturePriorGP",
     "ReptileKernelGP",
