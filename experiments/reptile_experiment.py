@@ -26,7 +26,7 @@ from starting_points import ALGORITHMS, RANDOM, Curves, Start, curves, train_sta
 
 from metabo import Prior, meta_train
 from metabo.benchmark import plots
-from metabo.benchmark.record import write_meta, write_table
+from metabo.benchmark.record import write_meta, write_rows
 from metabo.benchmark.run import run, run_rows
 
 RESULTS = Path(__file__).parent / "results"
@@ -106,7 +106,7 @@ def main(
     )
     costs = pd.DataFrame([s.cost() for s in starts])
     for name, frame in {"rows": errors, "timing": timing, "training": costs}.items():
-        write_table(frame, out / f"{name}.csv")
+        write_rows(frame, out, name)
     figures = draw(starts, prior, test, losses, errors, settings)
     for name, figure in figures.items():
         plots.save(figure, out / f"{name}.png")

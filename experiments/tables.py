@@ -21,7 +21,7 @@ from metabo.benchmark import scores
 from metabo.benchmark.contest import FROM_RUNS
 from metabo.benchmark.methods import OWN_METHODS
 from metabo.benchmark.metrics import paired_difference
-from metabo.benchmark.page import read_results
+from metabo.benchmark.record import read_results
 from metabo.benchmark.report import markdown, markdown_by_count, summarise
 
 ROOT = Path(__file__).parent.parent
