@@ -20,10 +20,10 @@ from typing import Any
 
 import pandas as pd
 import typer
-from cross_validation import by_gradient, folds, rows
-from meta_gradient_cost import cost
-from starting_points import curves, train_start
-from study_pictures import steps
+from parts.cross_validation import by_gradient, folds, rows
+from parts.meta_gradient_cost import cost
+from parts.starting_points import curves, train_start
+from parts.study_pictures import steps
 
 from metabo import LogisticFamily
 from metabo.benchmark import plots

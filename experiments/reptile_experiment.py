@@ -18,11 +18,11 @@ from typing import Any
 
 import pandas as pd
 import typer
-from cross_validation import Predict, by_gradient, by_mixture, folds, rows
-from related_loop import compare, ratio
-from reptile_pictures import draw, log
-from reptile_settings import SMALL, Settings
-from starting_points import ALGORITHMS, RANDOM, Curves, Start, curves, train_start
+from parts.cross_validation import Predict, by_gradient, by_mixture, folds, rows
+from parts.related_loop import compare, ratio
+from parts.reptile_pictures import draw, log
+from parts.reptile_settings import SMALL, Settings
+from parts.starting_points import ALGORITHMS, RANDOM, Curves, Start, curves, train_start
 
 from metabo import Prior, meta_train
 from metabo.benchmark import plots

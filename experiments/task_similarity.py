@@ -19,9 +19,9 @@ from typing import Any
 import pandas as pd
 import torch
 import typer
-from cross_validation import by_gradient, folds, rows
-from starting_points import RANDOM, Curves, Start, curves, train_start
-from study_pictures import similarity
+from parts.cross_validation import by_gradient, folds, rows
+from parts.starting_points import RANDOM, Curves, Start, curves, train_start
+from parts.study_pictures import similarity
 
 from metabo import FunctionFamily, LogisticFamily
 from metabo.benchmark import plots

@@ -22,7 +22,7 @@ from metabo.meta_training.meta_train import MetaTrainSettings, meta_train
 from metabo.surrogates import ReptileKernelGP, ReptileMeanGP
 from metabo.tasks import FunctionFamily
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 TEST_SEED = 2_000_000  # of the curves that nothing was trained on
 MEASURES = {
     "squared_error": "Mean squared error",
