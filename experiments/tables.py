@@ -1,7 +1,7 @@
 """Put the numbers of committed results into the documents, so that none is typed by hand.
 
-A document says `<!-- results: NAME -->` where a table is wanted, `<!-- minutes: NAME -->` where it is
-to say, within a line, how long a run took, and `<!-- end -->` after it.
+A document says `<!-- results: NAME -->` where a table is wanted, `<!-- minutes: NAME -->` where
+the minutes of a run are, and `<!-- end -->` after either.
 
     python experiments/tables.py [--check]
 """
@@ -59,6 +59,21 @@ def reptile_speed(results: Path) -> str:
     return "\n".join(lines)
 
 
+def time_to_quality(results: Path) -> str:
+    """Errors as multiples of that of exact Bayes, and seconds, by what training was given."""
+    rows = pd.read_csv(results / "time_to_quality" / "rows.csv")
+    means = rows.groupby(["method", "share", "n"], sort=False).mean(numeric_only=True)
+    lines = [
+        "| features trained by | share of the steps | times the error of exact Bayes | seconds | "
+        "of a core |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for (method, share, _), row in means.iterrows():
+        cells = f"{row['ratio']:.3g} | {row['wall_seconds']:.3g} | {row['seconds']:.3g}"
+        lines.append(f"| {method} | {share:g} | {cells} |")
+    return "\n".join(lines)
+
+
 def few_shot(name: str, results: Path, *more: str) -> str:
     """Scores of predictions, a table each."""
     rows = pd.read_csv(results / name / "rows.csv")
@@ -107,6 +122,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
         for name in ("bo_logistic", "bo_surfaces")
     },
     "reptile_speed": reptile_speed,
+    "time_to_quality": time_to_quality,
     "fewshot_logistic": partial(few_shot, "fewshot_logistic"),
     "fewshot_normal": partial(few_shot, "fewshot_normal"),
     "few_tasks": partial(few_shot, "few_tasks"),
