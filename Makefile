@@ -35,7 +35,7 @@ format: .venv/.dev
 
 # Executed, with their outputs, in runs/notebooks/.
 notebooks: .venv/.notebooks
-	$(BIN)/python experiments/build_notebooks.py
+	$(BIN)/python experiments/parts/build_notebooks.py
 
 # A stamp per set of optional packages: installing is repeated when what is wanted has changed.
 INSTALLED := pyproject.toml constraints.txt metabo/meta_training/fused_loop.c

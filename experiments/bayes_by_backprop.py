@@ -26,7 +26,7 @@ from metabo.benchmark.adapted_network import AdaptedNetwork
 from metabo.benchmark.bayes_by_backprop import BayesByBackprop
 from metabo.benchmark.few_shot import few_shot, grid_episode
 from metabo.benchmark.methods import Exact, Metabo, Predictor
-from metabo.benchmark.record import write_meta, write_table
+from metabo.benchmark.record import write_meta, write_rows
 from metabo.benchmark.run import run, run_rows
 from metabo.meta_training.reptile import ReptileSettings
 
@@ -97,8 +97,8 @@ def main(smoke: bool = False, seed: int = 0, out: Path = OUT, jobs: int = 2) -> 
         )
     ]
     rows: pd.DataFrame = run_rows(cells, label="predicting", jobs=jobs)
-    write_table(rows, out / "rows.csv")
-    write_table(chosen, out / "chosen.csv")
+    write_rows(rows, out)
+    write_rows(chosen, out, "chosen")
     seconds = time.perf_counter() - started
     write_meta(out / "meta.json", settings=asdict(settings) | {"seed": seed}, seconds=seconds)
     print(rows.groupby(["n", "method"], sort=False)[MEASURES].mean().round(3).to_string())

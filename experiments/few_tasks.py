@@ -19,7 +19,7 @@ from metabo.benchmark.cases import logistic_case
 from metabo.benchmark.demo import DemoSettings
 from metabo.benchmark.few_shot import few_shot
 from metabo.benchmark.methods import Exact, Metabo, Predictor, VanillaGP
-from metabo.benchmark.record import write_meta, write_table
+from metabo.benchmark.record import write_meta, write_rows
 from metabo.benchmark.report import summarise, table
 from metabo.benchmark.run import run, run_rows
 from metabo.meta_training.meta_train import MetaTrainSettings, meta_train
@@ -68,7 +68,7 @@ def main(smoke: bool = False, seed: int = 0, out: Path = OUT) -> None:
         for episode in episodes
     ]
     rows: pd.DataFrame = run_rows(cells, label="predicting", jobs=settings.jobs)
-    write_table(rows, out / "rows.csv")
+    write_rows(rows, out)
     seconds = time.perf_counter() - started
     write_meta(out / "meta.json", settings=asdict(settings) | {"seed": seed}, seconds=seconds)
     for measure in ("squared_error", "negative_log_density", "coverage"):

@@ -5,8 +5,8 @@ python experiments/fewshot_normal.py [--smoke] [--seed 0] [--out DIR]
 
 from pathlib import Path
 
-import fewshot
 import typer
+from parts import fewshot
 
 from metabo import NormalFamily
 

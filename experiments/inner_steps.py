@@ -20,14 +20,14 @@ from typing import Any
 
 import pandas as pd
 import typer
-from cross_validation import by_gradient, folds, rows
-from meta_gradient_cost import cost
-from starting_points import curves, train_start
-from study_pictures import steps
+from parts.cross_validation import by_gradient, folds, rows
+from parts.meta_gradient_cost import cost
+from parts.starting_points import curves, train_start
+from parts.study_pictures import steps
 
 from metabo import LogisticFamily
 from metabo.benchmark import plots
-from metabo.benchmark.record import write_meta, write_table
+from metabo.benchmark.record import write_meta, write_rows
 from metabo.benchmark.run import run_rows
 from metabo.meta_training.reptile import ReptileSettings
 
@@ -90,8 +90,8 @@ def main(smoke: bool = False, seed: int = 0, out: Path = OUT, jobs: int = 2) -> 
     ]
     frame: pd.DataFrame = run_rows(cells, label="inner steps", jobs=jobs)
     measured = costs(settings)
-    write_table(frame, out / "rows.csv")
-    write_table(measured, out / "costs.csv")
+    write_rows(frame, out)
+    write_rows(measured, out, "costs")
     seconds = time.perf_counter() - started
     write_meta(out / "meta.json", settings=asdict(settings) | {"seed": seed}, seconds=seconds)
     plots.save(steps(frame, measured), out / "inner_steps.png")

@@ -27,7 +27,7 @@ from metabo.benchmark.datasets import hpobench, hpolib, nasbench201
 from metabo.benchmark.experiment import Size, left_out
 from metabo.benchmark.loop import optimise
 from metabo.benchmark.methods import Metabo
-from metabo.benchmark.record import write_meta, write_table
+from metabo.benchmark.record import write_meta, write_rows
 from metabo.benchmark.report import summarise, table
 from metabo.benchmark.run import Rows, run_rows
 from metabo.meta_training.meta_train import MetaTrainSettings
@@ -99,7 +99,7 @@ def main(
     priors = train_priors(setups, contest, work / "priors")
     cells = [partial(searches, setup, priors[setup.name]) for setup in setups]
     rows: pd.DataFrame = run_rows(cells, label="optimising", jobs=jobs)
-    write_table(rows, out / "rows.csv")
+    write_rows(rows, out)
     seconds = time.perf_counter() - started
     write_meta(out / "meta.json", settings=asdict(settings) | {"seed": seed}, seconds=seconds)
     for name, own in rows.groupby("problem", sort=False):

@@ -18,15 +18,15 @@ from typing import Any
 
 import pandas as pd
 import typer
-from cross_validation import Predict, by_gradient, by_mixture, folds, rows
-from related_loop import compare, ratio
-from reptile_pictures import draw, log
-from reptile_settings import SMALL, Settings
-from starting_points import ALGORITHMS, RANDOM, Curves, Start, curves, train_start
+from parts.cross_validation import Predict, by_gradient, by_mixture, folds, rows
+from parts.related_loop import compare, ratio
+from parts.reptile_pictures import draw, log
+from parts.reptile_settings import SMALL, Settings
+from parts.starting_points import ALGORITHMS, RANDOM, Curves, Start, curves, train_start
 
 from metabo import Prior, meta_train
 from metabo.benchmark import plots
-from metabo.benchmark.record import write_meta, write_table
+from metabo.benchmark.record import write_meta, write_rows
 from metabo.benchmark.run import run, run_rows
 
 RESULTS = Path(__file__).parent / "results"
@@ -106,7 +106,7 @@ def main(
     )
     costs = pd.DataFrame([s.cost() for s in starts])
     for name, frame in {"rows": errors, "timing": timing, "training": costs}.items():
-        write_table(frame, out / f"{name}.csv")
+        write_rows(frame, out, name)
     figures = draw(starts, prior, test, losses, errors, settings)
     for name, figure in figures.items():
         plots.save(figure, out / f"{name}.png")

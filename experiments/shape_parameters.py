@@ -24,7 +24,7 @@ from scipy.special import expit
 from metabo import LogisticFamily, MetaTrainSettings, MixturePriorGP, Prior, Task, meta_train
 from metabo.baselines.exact_bayes import ExactBayes
 from metabo.benchmark.demo import DemoSettings
-from metabo.benchmark.record import write_meta, write_table
+from metabo.benchmark.record import write_meta, write_rows
 
 OUT = Path(__file__).parent / "results" / "shape_parameters"
 FAMILY = LogisticFamily()
@@ -109,7 +109,7 @@ def main(smoke: bool = False, seed: int = 0, out: Path = OUT) -> None:
             rows += rows_of(task, n, "curve_fit in range", least_squares(X, Y, inside=True))
             rows += rows_of(task, n, "exact Bayes", exact(bayes, X, Y))
     frame = pd.DataFrame(rows).assign(seed=seed)
-    write_table(frame, out / "rows.csv")
+    write_rows(frame, out)
     seconds = time.perf_counter() - started
     write_meta(out / "meta.json", settings=asdict(settings) | {"seed": seed}, seconds=seconds)
     scores = frame.groupby(["n", "parameter", "method"])[["error", "covered", "failed"]]

@@ -19,13 +19,13 @@ from typing import Any
 import pandas as pd
 import torch
 import typer
-from cross_validation import by_gradient, folds, rows
-from starting_points import RANDOM, Curves, Start, curves, train_start
-from study_pictures import similarity
+from parts.cross_validation import by_gradient, folds, rows
+from parts.starting_points import RANDOM, Curves, Start, curves, train_start
+from parts.study_pictures import similarity
 
 from metabo import FunctionFamily, LogisticFamily
 from metabo.benchmark import plots
-from metabo.benchmark.record import write_meta, write_table
+from metabo.benchmark.record import write_meta, write_rows
 from metabo.benchmark.run import run_rows
 from metabo.meta_training.inner_loop import adapt
 from metabo.meta_training.reptile import ReptileSettings
@@ -105,7 +105,7 @@ def main(smoke: bool = False, seed: int = 0, out: Path = OUT, jobs: int = 2) -> 
         for own_seed in range(seed, seed + settings.seeds)
     ]
     frame: pd.DataFrame = run_rows(cells, label="widths", jobs=jobs)
-    write_table(frame, out / "rows.csv")
+    write_rows(frame, out)
     seconds = time.perf_counter() - started
     write_meta(out / "meta.json", settings=asdict(settings) | {"seed": seed}, seconds=seconds)
     plots.save(similarity(frame, 5), out / "error.png")

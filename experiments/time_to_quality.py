@@ -27,7 +27,7 @@ from metabo.benchmark import plots
 from metabo.benchmark.cases import logistic_case
 from metabo.benchmark.few_shot import Episode, few_shot
 from metabo.benchmark.methods import Exact, Metabo, Predictor
-from metabo.benchmark.record import write_meta, write_table
+from metabo.benchmark.record import write_meta, write_rows
 from metabo.benchmark.run import run_rows
 from metabo.meta_training.features import FeatureSettings
 from metabo.meta_training.meta_train import MetaTrainSettings, meta_train
@@ -118,7 +118,7 @@ def main(smoke: bool = False, seed: int = 0, out: Path = OUT) -> None:
     rows = pd.DataFrame()
     for table in chain.from_iterable(run_seed(settings, seed + i) for i in range(settings.seeds)):
         rows = pd.concat([rows, table])
-        write_table(rows, out / "rows.csv")
+        write_rows(rows, out)
     used, seconds = asdict(settings) | {"seed": seed}, time.perf_counter() - started
     write_meta(out / "meta.json", settings=used, seconds=seconds)
     means = rows[rows["n"] == AT].groupby(["method", "share"], sort=False).mean(numeric_only=True)

@@ -28,7 +28,7 @@ from metabo.benchmark.functions import surface_family
 from metabo.benchmark.loop import optimise
 from metabo.benchmark.methods import Metabo, Random, Searcher, VanillaGP
 from metabo.benchmark.problems import NetBenefit, Problem, Target, grid_problem
-from metabo.benchmark.record import write_meta, write_table
+from metabo.benchmark.record import write_meta, write_rows
 from metabo.benchmark.report import summarise, table
 from metabo.benchmark.run import run_rows
 from metabo.meta_training.meta_train import MetaTrainSettings, meta_train
@@ -117,7 +117,7 @@ def main(smoke: bool = False, seed: int = 0, out: Path = OUT) -> None:
             for method in methods
         ]
     rows: pd.DataFrame = run_rows(cells, label="optimising", jobs=settings.jobs)
-    write_table(rows, out / "rows.csv")
+    write_rows(rows, out)
     seconds = time.perf_counter() - started
     write_meta(out / "meta.json", settings=asdict(settings) | {"seed": seed}, seconds=seconds)
     for name, own in rows.groupby("problem", sort=False):

@@ -71,8 +71,8 @@ class Prior:
         output_scale: ... before Y is divided by this: the pooled scale of the training tasks, one
             for all.
         minimize: Whether the user's output is to be minimised; Y is then its negative.
-        provenance: Where the Prior comes from: versions, seed, settings, data, held-out accuracy.
-            JSON-able.
+        provenance: Where the Prior comes from: versions, seed, settings, data, accuracy on left-out
+            tasks. JSON-able.
         plain: Kernels for `ReptileMeanGP` and `ReptileKernelGP`.
         parameters: From heads to the parameters of a family in closed form.
         warp: What is done to Y before anything else, if anything.

@@ -79,8 +79,13 @@ def _csv(content: bytes) -> pd.DataFrame:
             raise ValueError(f"rows have more cells than the header: {len(header)}") from warning
 
 
-def write_table(frame: pd.DataFrame, path: Path) -> None:
+def write_table(frame: pd.DataFrame, path: Path, *, digits: int | None = None) -> None:
     """Write a table by the file's ending, `.parquet` or else CSV; `-` is the standard output.
+
+    Args:
+        frame: The table; its index is not written.
+        path: The file.
+        digits: How many significant ones numbers have in CSV; all if None.
 
     Raises:
         OSError: If the file cannot be written; an existing one stays as it was then.
@@ -94,7 +99,8 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
             with _needs_pyarrow():
                 frame.to_parquet(temporary)
         else:
-            frame.to_csv(temporary, index=False)
+            form = None if digits is None else f"%.{digits}g"
+            frame.to_csv(temporary, index=False, float_format=form)
 
 
 def refuse_overwriting(out: Path | None, *read: Path | None) -> None:

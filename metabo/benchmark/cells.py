@@ -50,7 +50,7 @@ class Cell:
 
 
 @dataclass(frozen=True, eq=False)
-class Results:
+class Outcomes:
     """What a grid gave.
 
     Attributes:
@@ -78,7 +78,7 @@ def run_cells(
     label: str,
     jobs: int | None = 2,
     retry: bool = False,
-) -> Results:
+) -> Outcomes:
     """Run those of the cells that are not in a folder yet; each is put there when it is finished.
 
     Args:
@@ -102,10 +102,10 @@ def run_cells(
     for i, outcome in finished(calls, label=label, jobs=jobs, done=len(cells) - len(missing)):
         _write(folder, missing[i], outcome)
         known[missing[i].digest] = outcome
-    return _results(cells, known)
+    return _outcomes(cells, known)
 
 
-def _results(cells: Sequence[Cell], known: Mapping[str, Rows | Failure | None]) -> Results:
+def _outcomes(cells: Sequence[Cell], known: Mapping[str, Rows | Failure | None]) -> Outcomes:
     rows: Rows = []
     failures = []
     for cell in cells:
@@ -114,7 +114,7 @@ def _results(cells: Sequence[Cell], known: Mapping[str, Rows | Failure | None]) 
             failures.append({**cell.key, **asdict(outcome)})
         else:
             rows += outcome or []
-    return Results(pd.DataFrame(rows), failures)
+    return Outcomes(pd.DataFrame(rows), failures)
 
 
 def _write(folder: Path, cell: Cell, outcome: Rows | Failure) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
@@ -15,38 +13,24 @@ from matplotlib.ticker import FixedLocator, NullFormatter
 from metabo.benchmark.plots import COLOURS, colours
 from metabo.benchmark.ranking import Ranking
 from metabo.benchmark.scores import COUNTS, OURS, REFERENCE, ranks, regrets, summary
+from metabo.pages.svg import INK, STYLE, svg
 
 _BANDS = (OURS, REFERENCE)  # whose intervals are drawn: more would hide one another
 _STRONG = {OURS: 2.8, REFERENCE: 2.0, "exact Bayes": 1.6}
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",  # letters, not shapes: smaller, and the page's own font
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "text.parse_math": False,  # a name may have a dollar sign
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#8a8f98",
-    "axes.labelcolor": "#3c424d",
-    "xtick.color": "#5c6370",
-    "ytick.color": "#5c6370",
-    "axes.grid": True,
-    "grid.color": "#e8eaee",
-    "grid.linewidth": 0.8,
-    "axes.axisbelow": True,
-}
+_STYLE = STYLE | {"text.parse_math": False}  # a name may have a dollar sign
 _FLOOR = 1e-6  # regrets below this are drawn there
 
 
-def curves_chart(found: pd.DataFrame, salt: str) -> str:
+def curves_chart(found: pd.DataFrame, key: str) -> str:
     """Mean regret (logarithmic) and mean rank of all methods by the number of evaluations.
 
     Args:
         found: From `scores.curves`, of one problem.
-        salt: Different for each figure of a page: its parts have names.
+        key: Different for each figure of a page.
     """
     methods = list(found.index.get_level_values("method").unique())
     counts = [int(n) for n in found.columns]
-    with mpl.rc_context(_STYLE | {"svg.hashsalt": salt}):
+    with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(10.4, 4.1), layout="constrained")
         left, right = figure.subplots(1, 2)
         tables = {n: summary(regrets(found, n)).clip(lower=_FLOOR) for n in counts}
@@ -62,7 +46,7 @@ def curves_chart(found: pd.DataFrame, salt: str) -> str:
         figure.legend(
             handles[::-1], labels[::-1], loc="outside lower center", ncols=columns, frameon=False
         )
-        return _svg(figure)
+        return svg(figure, key)
 
 
 def _draw(
@@ -89,11 +73,11 @@ def _draw(
     ax.minorticks_off()
 
 
-def ranking_chart(ranking: Ranking, salt: str) -> str:
+def ranking_chart(ranking: Ranking, key: str) -> str:
     """The critical-difference diagram: bars join methods whose difference is not clear."""
     import scikit_posthocs
 
-    with mpl.rc_context(_STYLE | {"svg.hashsalt": salt, "axes.grid": False}):
+    with mpl.rc_context(_STYLE | {"axes.grid": False}):
         figure = Figure(figsize=(9.6, 1.3 + 0.19 * len(ranking.ranks)), layout="constrained")
         ax = figure.subplots()
         colour_of = colours(list(ranking.ranks.index))
@@ -104,14 +88,7 @@ def ranking_chart(ranking: Ranking, salt: str) -> str:
             label_fmt_left="{label}  ({rank:.2f})",
             label_fmt_right="({rank:.2f})  {label}",
             color_palette={method: colour_of[method] for method in ranking.ranks.index},
-            crossbar_props={"color": "#3c424d", "marker": "", "linewidth": 3},
+            crossbar_props={"color": INK, "marker": "", "linewidth": 3},
             text_h_margin=0.02,
         )
-        return _svg(figure)
-
-
-def _svg(figure: Figure) -> str:
-    content = io.StringIO()
-    figure.savefig(content, format="svg", metadata={"Date": None}, transparent=True)
-    text = content.getvalue()
-    return text[text.index("<svg") :]  # a page has no use for the XML header
+        return svg(figure, key)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from metabo.benchmark.cases import Case
-from metabo.benchmark.cells import Cell, Failure, Results, attempt, run_cells
+from metabo.benchmark.cells import Cell, Failure, Outcomes, attempt, run_cells
 from metabo.benchmark.loop import optimise
 from metabo.benchmark.methods import (
     OWN_METHODS,
@@ -103,7 +103,7 @@ _NOTHING = Learned(_UNUSED, _UNUSED)
 
 def run_contest(
     setups: Sequence[Setup], settings: ContestSettings, folder: Path, *, retry: bool = False
-) -> Results:
+) -> Outcomes:
     """Meta-train what is missing, then run the cells that are missing.
 
     Args:

@@ -14,7 +14,7 @@ from rich.console import Console
 from metabo.benchmark import plots
 from metabo.benchmark.cases import Case, dnase_case, hpobench_case, logistic_case, soybean_case
 from metabo.benchmark.datasets import hpobench
-from metabo.benchmark.record import write_meta, write_table
+from metabo.benchmark.record import write_meta, write_rows
 from metabo.benchmark.report import gap_closed_by, summarise, table
 from metabo.benchmark.run import run, run_rows
 from metabo.meta_training.meta_train import MetaTrainSettings, meta_train
@@ -93,8 +93,8 @@ def run_demo(settings: DemoSettings, *, seed: int, out: Path) -> None:
     accuracies, regrets = summarise(few_shot, "squared_error"), summarise(regret, "regret")
     _print(console, few_shot, accuracies, regrets)
     for name, frame in {"few_shot": few_shot, "regret": regret}.items():
-        write_table(frame, out / f"{name}.csv")
-    write_table(pd.concat([accuracies, regrets]), out / "summary.csv")
+        write_rows(frame, out, name)
+    write_rows(pd.concat([accuracies, regrets]), out, "summary")
     _save_figures(out, pairs, accuracies, regrets)
     for case, prior in pairs:
         prior.save(out / f"{_file_name(case)}.safetensors")

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from metabo.atomic import replacing
 from metabo.benchmark.cases import left_out_case
 from metabo.benchmark.cluster import on_cluster
 from metabo.benchmark.contest import ContestSettings, Setup, run_contest
-from metabo.benchmark.page import read_results, write_page
-from metabo.benchmark.record import write_meta, write_rows
+from metabo.benchmark.page import write_page
+from metabo.benchmark.record import read_results, write_failures, write_meta, write_rows
 from metabo.benchmark.report import summarise, table
 from metabo.meta_training.meta_train import MetaTrainSettings
 from metabo.tasks import TableFamily
@@ -163,9 +161,3 @@ def _run(
     if results.failures:
         console.print(f"{len(results.failures)} cells failed: see {out / 'failures.json'}")
         raise typer.Exit(1)
-
-
-def write_failures(failures: Sequence[dict[str, Any]], path: Path) -> None:
-    """Write the cells that failed, an empty list if none did."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(failures, indent=1, default=str) + "\n")

@@ -64,7 +64,6 @@ def _page(name: str, optimizer: Optimizer, found: Suggestions) -> str:
         facts=Sheet(("", ""), summary_rows(facts)),
         observations=_observed(optimizer, found.output) if len(optimizer) else None,
         settings=json.dumps(prior.provenance.get("settings", {}), indent=2),
-        version=facts["metabo"],
         course_words="The measured values with the best so far; how much better the best point of "
         "all is expected to be; and which share of the posterior rests on the earlier runs.",
         **_figures(optimizer, at, found.output),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from metabo.benchmark.record import read_results
 from metabo.commands.terminal import console
 from metabo.table_file import refuse_overwriting
 
@@ -14,7 +15,7 @@ from metabo.table_file import refuse_overwriting
 def results(paths: Sequence[Path], *, title: str | None, out: Path) -> None:
     """Read the rows and write the page."""
     # Here, since figures take seconds to import.
-    from metabo.benchmark.page import read_results, write_page
+    from metabo.benchmark.page import write_page
 
     refuse_overwriting(out, *paths)
     experiments = []

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib as mpl
 import torch
@@ -16,26 +14,10 @@ from torch import Tensor
 
 from metabo.pages.course import Step
 from metabo.pages.slices import Slice
+from metabo.pages.svg import INK, STYLE, svg
 
-BLUE, ORANGE, GREEN, INK, FAINT = "#2563a8", "#d9730d", "#2f8f5b", "#3c4350", "#9aa3b2"
+BLUE, ORANGE, GREEN, FAINT = "#2563a8", "#d9730d", "#2f8f5b", "#9aa3b2"
 _LONGEST = 22  # characters of a name
-_STYLE: Any = {
-    "svg.fonttype": "none",  # text stays text
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "axes.edgecolor": "#c9ced8",
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#eceff4",
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "text.color": INK,
-    "lines.linewidth": 1.8,
-}
-
 
 Limits = tuple[float, float]
 
@@ -129,8 +111,7 @@ def course_panels(steps: Sequence[Step], Y: Tensor, output: str) -> list[str]:
 
 
 def _figure(key: str) -> tuple[Figure, Axes]:
-    # The salt makes names inside the SVG, which share the page with those of other figures.
-    with mpl.rc_context(_STYLE | {"svg.hashsalt": key}):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(3.5, 2.5), layout="constrained")
         ax = figure.subplots()
     figure.set_gid(key)
@@ -160,23 +141,16 @@ def _finish(figure: Figure, ax: Axes, s: Slice, output: str, limits: Limits) -> 
         ax.set_xlim(-0.5, len(labels) - 0.5)
         if sum(map(len, labels)) > 30:
             ax.tick_params("x", rotation=30)
-    return _svg(figure)
+    return svg(figure, str(figure.get_gid()))
 
 
 def _count(figure: Figure, ax: Axes) -> str:
     ax.set_xlabel("observations")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-    return _svg(figure)
+    return svg(figure, str(figure.get_gid()))
 
 
 def _short(name: object) -> str:
     """Of a control character an SVG would not be well-formed."""
     text = "".join(c if c.isprintable() else " " for c in str(name))
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "\N{HORIZONTAL ELLIPSIS}"
-
-
-def _svg(figure: Figure) -> str:
-    out = io.StringIO()
-    with mpl.rc_context(_STYLE | {"svg.hashsalt": str(figure.get_gid())}):
-        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
-    return out.getvalue().partition("<svg")[1] + out.getvalue().partition("<svg")[2]

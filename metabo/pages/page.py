@@ -1,4 +1,7 @@
-"""From what is known to one HTML file. Jinja escapes all of it but the figures."""
+"""From what is known to one HTML file. Jinja escapes all of it but the figures.
+
+A figure is SVG into which Matplotlib has written, and escaped, the users' words.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+
+from metabo import __version__
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ def render(template: str, **content: Any) -> str:
 
     Args:
         template: Its file's name.
-        content: What it asks for; a list of figures under a name that ends in "figures" is SVG.
+        content: What it asks for.
     """
     environment = Environment(
         loader=PackageLoader("metabo.pages"),
@@ -79,16 +83,17 @@ def render(template: str, **content: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["number"] = number
-    safe = {
-        name: [Markup(svg) for svg in value] if name.endswith("figures") else value
-        for name, value in content.items()
-    }
-    return environment.get_template(template).render(safe)
+    environment.filters |= {"number": number, "p": p_value}
+    return environment.get_template(template).render(content, version=__version__)
 
 
-def number(value: Any) -> str:
-    """A value as people read it: numbers to five digits."""
-    if isinstance(value, bool) or not isinstance(value, float):
+def number(value: Any, digits: int = 5) -> str:
+    """A value as people read it; a dash for a number that is none."""
+    if not isinstance(value, float):
         return str(value)
-    return f"{value:.5g}" if math.isfinite(value) else "\N{EN DASH}"
+    return f"{value:.{digits}g}" if math.isfinite(value) else "\N{EN DASH}"
+
+
+def p_value(value: float) -> str:
+    """A p, not more exact than it deserves."""
+    return "< 0.001" if value < 0.001 else number(value, 2)

@@ -19,7 +19,7 @@ def learned(runs: EarlierRuns) -> FewShotDeepKernel:
     return FewShotDeepKernel(runs, steps=150)
 
 
-def held_out_loss(learned: FewShotDeepKernel) -> float:
+def left_out_loss(learned: FewShotDeepKernel) -> float:
     """Of a bump that was not trained on, from 20 points."""
     x = GRID[::2]
     y = (-0.5 * (x - 1.6).square()).exp()[:, 0]
@@ -44,7 +44,7 @@ def test_it_learns_more_than_from_tasks_with_shuffled_answers(
         for t in runs.tasks
     ]
     nothing = FewShotDeepKernel(EarlierRuns(TableFamily(shuffled, runs.space)), steps=150)
-    assert held_out_loss(learned) < held_out_loss(nothing) - 0.5
+    assert left_out_loss(learned) < left_out_loss(nothing) - 0.5
 
 
 def test_seeds_decide_everything(learned: FewShotDeepKernel, runs: EarlierRuns) -> None:

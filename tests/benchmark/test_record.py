@@ -8,14 +8,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from metabo.benchmark.record import write_meta, write_table
+from metabo.benchmark.record import write_meta, write_rows
 
 
 def test_tables_are_read_back(tmp_path: Path) -> None:
     frame = pd.DataFrame({"method": ["a", "b"], "regret": [0.1234567, 1e-12]})
-    write_table(frame, tmp_path / "rows.csv")
-    found = pd.read_csv(tmp_path / "rows.csv")
-    pd.testing.assert_frame_equal(found, frame, rtol=1e-5)
+    path = write_rows(frame, tmp_path, "errors")
+    assert path == tmp_path / "errors.csv"
+    assert "0.123457," not in path.read_text()
+    pd.testing.assert_frame_equal(pd.read_csv(path), frame, rtol=1e-5)
 
 
 def test_meta_says_what_is_needed_to_repeat_a_run(

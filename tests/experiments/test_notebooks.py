@@ -18,7 +18,7 @@ PICTURES = {"getting_started": 4, "your_own_runs": 3}
 
 
 def build_notebooks() -> ModuleType:
-    path = EXPERIMENTS / "build_notebooks.py"
+    path = EXPERIMENTS / "parts" / "build_notebooks.py"
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

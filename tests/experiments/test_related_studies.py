@@ -43,8 +43,8 @@ def test_wider_families_have_the_same_middle() -> None:
 
 
 def test_deviation_of_weights_is_that_of_networks_adapted_one_by_one() -> None:
-    from related_loop import as_module
-    from starting_points import Start, curves
+    from parts.related_loop import as_module
+    from parts.starting_points import Start, curves
     from task_similarity import SMOKE, deviation_of_weights, family
 
     from metabo.network import MLP

@@ -25,7 +25,7 @@ def _scripts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def some_curves(count: int = 6, points: int = 30):
-    from starting_points import curves
+    from parts.starting_points import curves
 
     return curves(LogisticFamily(), count, points, seed=3)
 
@@ -37,7 +37,7 @@ def minibatches(steps: int = 4, tasks: int = 3):
 
 
 def test_defaults_are_those_of_the_related_code() -> None:
-    from reptile_settings import Settings
+    from parts.reptile_settings import Settings
 
     expected = {
         "task": "logistic",
@@ -57,7 +57,7 @@ def test_defaults_are_those_of_the_related_code() -> None:
 
 
 def test_settings_that_cannot_be_are_refused() -> None:
-    from reptile_settings import Settings
+    from parts.reptile_settings import Settings
 
     with pytest.raises(ValueError, match="task must be one of logistic, normal; got 'sine'"):
         Settings(task="sine")
@@ -66,7 +66,7 @@ def test_settings_that_cannot_be_are_refused() -> None:
 
 
 def test_one_task_at_a_time_leaves_the_same_weights() -> None:
-    from related_loop import as_module, train
+    from parts.related_loop import as_module, train
 
     tasks = some_curves().batch
     network = MLP(1, (8, 8, 8), generator=torch.Generator().manual_seed(1)).double()
@@ -80,7 +80,7 @@ def test_one_task_at_a_time_leaves_the_same_weights() -> None:
 
 
 def test_joint_pre_training_goes_down_the_gradient_of_all_tasks() -> None:
-    from starting_points import JOINT
+    from parts.starting_points import JOINT
 
     network = MLP(1, (6, 6), generator=torch.Generator().manual_seed(0)).double()
     X, Y = minibatches()
@@ -114,7 +114,7 @@ def test_reptile_is_a_sum_of_first_order_gradients_however_many_the_steps() -> N
 
 
 def test_a_fold_is_seen_and_the_points_of_all_others_are_scored() -> None:
-    from cross_validation import errors, folds
+    from parts.cross_validation import errors, folds
 
     test = some_curves()
     cut = folds(30, 10, 6, seed=0)
@@ -139,7 +139,7 @@ def test_a_fold_is_seen_and_the_points_of_all_others_are_scored() -> None:
 
 
 def test_the_mixture_is_asked_in_the_users_units(make_prior) -> None:
-    from cross_validation import by_mixture
+    from parts.cross_validation import by_mixture
 
     test = some_curves()
     prior = make_prior(InputSpace.from_bounds([[-4.0], [4.0]]), broad=0.1)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import runpy
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-SCRIPT = runpy.run_path(str(Path(__file__).parents[2] / "experiments" / "tables.py"))
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(sys, "path", [str(EXPERIMENTS), *sys.path])
+    SCRIPT = runpy.run_path(str(EXPERIMENTS / "tables.py"))
 
 
 @pytest.mark.parametrize("path", SCRIPT["DOCUMENTS"], ids=lambda path: str(path.parent.name))
@@ -34,6 +38,33 @@ def test_tables_are_made_from_rows(tmp_path: Path) -> None:
     assert "| problem | method | n = 1 | n = 15 |" in lines
     assert "| p | random | 1 | 0.75 |" in lines
     assert "| p | metabo | 0.625 |  |" in lines
+
+
+def test_minutes_are_those_of_the_run(tmp_path: Path) -> None:
+    (tmp_path / "slow").mkdir()
+    (tmp_path / "slow" / "meta.json").write_text('{"seconds": 754}')
+    line = "| `slow.py` | <!-- minutes: slow -->7<!-- end -->, and 3 |"
+    assert SCRIPT["updated"](line, tmp_path) == line.replace(">7<", ">13<")
+
+
+def test_the_strongest_is_of_those_in_all_problems_and_none_of_ours(tmp_path: Path) -> None:
+    levels = {"metabo": 0.1, "exact Bayes": 0.0, "vanilla GP": 0.8, "TPE": 0.5, "RGPE": 0.2}
+    rows = [
+        {"problem": p, "task": t, "seed": 0, "method": m, "n": n, "regret": level / n, "seconds": 1}
+        for p in ("first", "second")
+        for m, level in levels.items()
+        for t in "abc"
+        for n in range(1, 26)
+        if (p, m) != ("second", "RGPE")
+    ]
+    (tmp_path / "bo_logistic").mkdir()
+    pd.DataFrame(rows).to_csv(tmp_path / "bo_logistic" / "rows.csv", index=False)
+    lines = SCRIPT["TABLES"]["bo_logistic"](tmp_path).splitlines()
+    told = [line for line in lines if line.startswith("- Of the others")]
+    assert [line.split(" has the")[0] for line in told] == ["- Of the others TPE"] * 4
+    assert told[1].startswith(
+        "- Of the others TPE has the smallest regret after 5; minus metabo's: 0.08 "
+    )
 
 
 def test_the_related_experiment_is_compared_curve_by_curve(tmp_path: Path) -> None:

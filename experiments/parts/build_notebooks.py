@@ -1,6 +1,6 @@
 """Run the notebooks, and leave them with their outputs as .ipynb: `make notebooks`.
 
-    python experiments/build_notebooks.py [--out runs/notebooks]
+    python experiments/parts/build_notebooks.py [--out runs/notebooks]
 
 They are kept as text; whoever wants one for Jupyter or Colab without running it first can say
 `jupytext --to ipynb experiments/notebooks/getting_started.py`.
@@ -17,7 +17,7 @@ from nbclient import NotebookClient
 
 from metabo.atomic import replacing
 
-NOTEBOOKS = sorted((Path(__file__).parent / "notebooks").glob("*.py"))
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.py"))
 
 
 def executed(source: Path, folder: Path, *, timeout: float = 900) -> nbformat.NotebookNode:

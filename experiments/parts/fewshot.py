@@ -15,14 +15,14 @@ from metabo.benchmark.adapted_network import AdaptedNetwork
 from metabo.benchmark.demo import DemoSettings
 from metabo.benchmark.few_shot import few_shot, grid_episode
 from metabo.benchmark.methods import Exact, Metabo, PlainSurrogate, Predictor, VanillaGP
-from metabo.benchmark.record import write_meta, write_table
+from metabo.benchmark.record import write_meta, write_rows
 from metabo.benchmark.report import summarise, table
 from metabo.benchmark.run import run_rows
 from metabo.meta_training.meta_train import MetaTrainSettings, meta_train
 from metabo.surrogates import ReptileKernelGP, ReptileMeanGP
 from metabo.tasks import FunctionFamily
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 TEST_SEED = 2_000_000  # of the curves that nothing was trained on
 MEASURES = {
     "squared_error": "Mean squared error",
@@ -83,7 +83,7 @@ def run(name: str, family: FunctionFamily, *, smoke: bool, seed: int, out: Path 
         counts = [n for n in settings.counts if n > 0 or not needs_data]
         cells += [partial(few_shot, name, method, e, counts, seed=seed) for e in episodes]
     rows: pd.DataFrame = run_rows(cells, label=name, jobs=settings.jobs)
-    write_table(rows, out / "rows.csv")
+    write_rows(rows, out)
     seconds = time.perf_counter() - started
     write_meta(out / "meta.json", settings=asdict(settings) | {"seed": seed}, seconds=seconds)
     for measure, title in MEASURES.items():

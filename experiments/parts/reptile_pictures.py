@@ -9,15 +9,15 @@ from typing import Any
 
 import pandas as pd
 import torch
-from cross_validation import Predict, by_gradient, by_mixture
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from reptile_settings import Settings
-from starting_points import Curves, Start
 
 from metabo.benchmark.report import summarise
 from metabo.prior import Prior
+from parts.cross_validation import Predict, by_gradient, by_mixture
+from parts.reptile_settings import Settings
+from parts.starting_points import Curves, Start
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart; metabo as in other figures.
 COLOURS = {

@@ -11,13 +11,13 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from starting_points import Curves
 from torch import Tensor
 
 from metabo.benchmark.adapted_network import adapted_outputs
 from metabo.network import MLP
 from metabo.prior import Prior
 from metabo.surrogates import MixturePosterior, MixturePriorGP
+from parts.starting_points import Curves
 
 # From support X (E x n x 1, encoded), Y (E x n) and query X (E x q x 1) to predictions, E x q: all
 # in model units.

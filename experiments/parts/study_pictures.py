@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 from matplotlib.figure import Figure
-from reptile_pictures import COLOURS
 
 from metabo.benchmark.report import summarise
+from parts.reptile_pictures import COLOURS
 
 
 def similarity(frame: pd.DataFrame, n: int) -> Figure:

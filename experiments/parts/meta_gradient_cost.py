@@ -7,10 +7,10 @@ import time
 from typing import Any
 
 import torch
-from starting_points import ALGORITHMS
 
 from metabo.meta_training.learner import choose_learner
 from metabo.network import MLP
+from parts.starting_points import ALGORITHMS
 
 
 def cost(name: str, inner_steps: int, num_tasks: int, repeats: int) -> dict[str, Any]:
