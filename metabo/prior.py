@@ -104,6 +104,11 @@ class Prior:
         return f"Prior(inputs=[{inputs}], components={components}, training_tasks={tasks})"
 
     @property
+    def sign(self) -> float:
+        """The user's units to the Prior's: one that minimises has learned the negative."""
+        return -1.0 if self.minimize else 1.0
+
+    @property
     def device(self) -> torch.device:
         """Where the tensors are."""
         return self.mixture.means.device

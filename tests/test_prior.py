@@ -315,3 +315,4 @@ def test_the_negated_prior_predicts_the_negative(prior: Prior, observe: Observe)
     assert torch.allclose(negated.posterior(grid).variance, ours.posterior(grid).variance)
     assert torch.allclose(negated.log_evidence, ours.log_evidence)
     assert prior.negated().minimize != prior.minimize
+    assert (prior.sign, prior.negated().sign) == (1.0, -1.0)
