@@ -141,7 +141,7 @@ class Optimizer:
         told, model = self._models.get(output, (None, None))
         if model is None or told is not self._session.Y:  # which each tell replaces
             model = build()
-            if len(self) >= 2 and float(model.prior_weight) <= _COLLAPSED:
+            if has_collapsed(model, len(self)):
                 self._warn(output, float(model.prior_weight), stacklevel)
                 model = model.with_fitted_broad()
             self._models[output] = self._session.Y, model
@@ -388,6 +388,11 @@ class Optimizer:
                 "or are pending"
             )
         return self._candidates.best(acquisition, left)
+
+
+def has_collapsed(model: MixturePriorGP, num_observations: int) -> bool:
+    """Whether observations say that the task is not of the Prior's family; one alone cannot."""
+    return num_observations >= 2 and float(model.prior_weight) <= _COLLAPSED
 
 
 def _checked(space: InputSpace, constraints: Mapping[str, Constraint]) -> dict[str, Constraint]:
