@@ -9,6 +9,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
@@ -45,7 +46,8 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def _parquet(content: bytes) -> pd.DataFrame:
-    with _needs_pyarrow():
+    with needs_extra("parquet"):
+        import_module("pyarrow")  # pandas would not say which package is missing
         return pd.read_parquet(io.BytesIO(content))
 
 
@@ -91,7 +93,8 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
         return
     with replacing(path) as temporary:
         if path.suffix == ".parquet":
-            with _needs_pyarrow():
+            with needs_extra("parquet"):
+                import_module("pyarrow")
                 frame.to_parquet(temporary)
         else:
             frame.to_csv(temporary, index=False)
@@ -124,14 +127,3 @@ def needs_extra(extra: str) -> Iterator[None]:
             raise
         message = f'{error.name} is not installed: pip install "metabo[{extra}]"'
         raise ImportError(message) from error
-
-
-@contextmanager
-def _needs_pyarrow() -> Iterator[None]:
-    try:
-        yield
-    except ImportError as error:
-        raise ImportError(
-            'Parquet needs pyarrow, which is not installed: pip install "metabo[parquet]", or use '
-            "CSV"
-        ) from error

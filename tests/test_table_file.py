@@ -81,9 +81,12 @@ def test_standard_input_and_output(
 def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.setitem(sys.modules, "fastparquet", None)
-    with pytest.raises(ImportError, match=r"metabo\[parquet\]"):
+    message = r'^pyarrow is not installed: pip install "metabo\[parquet\]"$'
+    with pytest.raises(ImportError, match=message):
         write_table(FRAME, tmp_path / "runs.parquet")
     assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ImportError, match=message):
+        read(tmp_path, b"PAR1")
 
 
 def test_a_missing_package_is_named_with_its_extra() -> None:
