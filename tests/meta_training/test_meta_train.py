@@ -127,6 +127,12 @@ def test_the_seed_decides() -> None:
     assert not torch.equal(predictions(first), predictions(other))
 
 
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_seeds_out_of_range_are_refused(seed: int) -> None:
+    with pytest.raises(ValueError, match=f"the seed is {seed}: give a whole number from 0 to 42"):
+        meta_train(LogisticFamily(), seed=seed)
+
+
 def test_the_global_generator_is_left_alone() -> None:
     torch.manual_seed(0)
     state = torch.get_rng_state()
