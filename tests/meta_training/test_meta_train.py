@@ -1,6 +1,7 @@
 """From a family to a Prior."""
 
 import json
+import math
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -96,6 +97,17 @@ def of_one_input(*outputs: list[float], spread: float = 1.0) -> TableFamily:
 def test_two_tasks_of_one_observation() -> None:
     prior = train(of_one_input([1.0], [2.0]), MetaTrainSettings.smoke())
     assert prior.provenance["chosen"]["shifts"] is None
+
+
+@pytest.mark.parametrize("outputs", [[[1.0, 2.0], [3.0, 4.0]], [[1.0, 2.0, 1.0, 3.0] * 2]])
+def test_one_point(outputs: list[list[float]]) -> None:
+    """So many observations are of the same that the mean of its features is exact."""
+    prior = train(of_one_input(*outputs, spread=0.0), MetaTrainSettings.smoke())
+    assert predictions(prior).isfinite().all()
+    assert prior.plain is not None
+    assert all(
+        map(math.isfinite, [prior.plain.on_features.outputscale, prior.plain.on_features.noise])
+    )
 
 
 @pytest.mark.slow
