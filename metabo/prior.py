@@ -240,7 +240,7 @@ class Prior:
 
         Raises:
             FileNotFoundError: If there is no such file.
-            PriorFileError: If the file is truncated, damaged, of another kind or of a newer format.
+            PriorFileError: If the file is truncated, damaged, of another kind or of another format.
         """
         path = Path(path)
         if not path.exists():
@@ -269,11 +269,7 @@ class Prior:
                         f"network.{i} has shape {tuple(stored.shape)}, not {tuple(layer.shape)}"
                     )
                 layer.copy_(stored)
-        parts = _part("mixture.", tensors)
-        for version, name in ((3, "amplitudes"), (4, "trends")):
-            if header["format_version"] < version:
-                parts[name] = torch.zeros_like(parts["means"])
-        mixture = Mixture(**parts)
+        mixture = Mixture(**_part("mixture.", tensors))
         known = _known_points(tensors, network.num_inputs)
         _check_shapes(mixture, network.num_features + (known is not None), network.num_inputs)
         return cls(
@@ -285,9 +281,9 @@ class Prior:
             output_scale=float(header["output_scale"]),
             minimize=bool(header["minimize"]),
             provenance=dict(header["provenance"]),
-            plain=_plain_from_json(header.get("plain")),
-            parameters=_parameters(header.get("parameters"), tensors, mixture),
-            warp=Warp(**header["warp"]) if header.get("warp") else None,
+            plain=_plain_from_json(header["plain"]),
+            parameters=_parameters(header["parameters"], tensors, mixture),
+            warp=None if header["warp"] is None else Warp(**header["warp"]),
         )
 
 
