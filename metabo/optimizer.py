@@ -123,11 +123,6 @@ class Optimizer:
         return negative if self.minimize else response
 
     @property
-    def _sign(self) -> float:
-        """The user's units to the Prior's: a Prior that minimises has learned the negative."""
-        return -1.0 if self.prior.minimize else 1.0
-
-    @property
     def model(self) -> MixturePriorGP:
         """The surrogate given all observations so far.
 
@@ -146,7 +141,7 @@ class Optimizer:
         told, model = self._models.get(output, (None, None))
         if model is None or told is not self._session.Y:  # which each tell replaces
             model = build()
-            if len(self) >= 2 and float(model.prior_weight) <= _COLLAPSED:
+            if has_collapsed(model, len(self)):
                 self._warn(output, float(model.prior_weight), stacklevel)
                 model = model.with_fitted_broad()
             self._models[output] = self._session.Y, model
@@ -175,7 +170,7 @@ class Optimizer:
 
     def _observations(self) -> tuple[Tensor, Tensor]:
         """X, and Y in the Prior's units, where larger is better."""
-        return self._session.X, self._sign * self._session.Y
+        return self._session.X, self.prior.sign * self._session.Y
 
     def __len__(self) -> int:
         return len(self._session.Y)
@@ -277,9 +272,9 @@ class Optimizer:
         X, model = self.prior.space.to_tensor(points), self.model
         posterior = model.mixture_posterior(X, model.conditioned, observation_noise=True)
         low, high = posterior.quantile(torch.tensor([0.05, 0.95]))
-        if self._sign < 0:
+        if self.prior.sign < 0:
             low, high = high, low
-        columns = self._sign * torch.cat([posterior.mean, low, high], dim=-1)
+        columns = self.prior.sign * torch.cat([posterior.mean, low, high], dim=-1)
         return [Expected(*row) for row in columns.tolist()]
 
     @property
@@ -328,7 +323,7 @@ class Optimizer:
         if self.objective is None:
             return None
         defined = Defined(self.objective)
-        return defined if self._sign > 0 else OfNegative(defined)
+        return defined if self.prior.sign > 0 else OfNegative(defined)
 
     def _columns(self, fixed: Mapping[str, Any]) -> dict[int, float]:
         """The fixed inputs by column, checked."""
@@ -393,6 +388,11 @@ class Optimizer:
                 "or are pending"
             )
         return self._candidates.best(acquisition, left)
+
+
+def has_collapsed(model: MixturePriorGP, num_observations: int) -> bool:
+    """Whether observations say that the task is not of the Prior's family; one alone cannot."""
+    return num_observations >= 2 and float(model.prior_weight) <= _COLLAPSED
 
 
 def _checked(space: InputSpace, constraints: Mapping[str, Constraint]) -> dict[str, Constraint]:
