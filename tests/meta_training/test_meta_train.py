@@ -110,6 +110,13 @@ def test_one_point(outputs: list[list[float]]) -> None:
     )
 
 
+def test_each_task_at_a_point_of_its_own() -> None:
+    space = InputSpace.from_bounds((0.0, 1.0))
+    Y = torch.tensor([[1.0], [1.5]]).double()
+    tasks = [Task(str(x), space, torch.full((2, 1), x).double(), Y + x) for x in (0.2, 0.8)]
+    assert predictions(train(TableFamily(tasks, space))).isfinite().all()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("levels", [[1.0, 1.0, 1.0, 1.0], [1.0, 2.0, 3.0, 4.0]])
 def test_nothing_changes_along_the_input(levels: list[float]) -> None:
