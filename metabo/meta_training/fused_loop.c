@@ -12,6 +12,13 @@ out; those of the one output, `head`, are a vector. */
 #if !defined(__x86_64__) || !defined(__GLIBC__) || defined(__clang__)
 #error "Untried, and without wide registers slower than PyTorch; metabo works without this file."
 #endif
+#if __FINITE_MATH_ONLY__
+#error "Divergence shows in what is not finite: compile with -fno-finite-math-only."
+#endif
+
+/* Of whole vectors at a time; the header says so only where all is finite. */
+__attribute__((simd("notinbranch"))) float expf(float);
+
 /* Compiled for each of these; the machine's own is chosen when the library is loaded. */
 #define FOR_EVERY_CPU __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #define INLINE static inline __attribute__((always_inline))

@@ -177,6 +177,14 @@ def test_what_is_not_a_number_shows_in_its_own_task(activation):
     assert adapted.losses[:, [0, 2]].isfinite().all()
 
 
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.usefixtures("loop")
+def test_units_that_are_saturated(activation):
+    network = MLP(1, (16, 16), activation, generator=torch.Generator().manual_seed(0))
+    X, Y = problem(steps=3)
+    assert_equal_to_the_loop(network, X * 1e3, Y, step_size=1e-9)
+
+
 def test_it_is_compiled_where_it_can_be():
     known = platform.system() == "Linux" and platform.machine() == "x86_64"
     if not known or not shutil.which("gcc"):
