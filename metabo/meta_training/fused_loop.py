@@ -42,12 +42,15 @@ def is_compiled() -> bool:
 
 def can_run(start: Sequence[Tensor], activation: str, X: Tensor, Y: Tensor) -> bool:
     """Whether it has been compiled, and can compute with these."""
+    widths = [X.shape[-1], *(w.shape[1] for w in start)]
     return (
         is_compiled()
         and activation in _ACTIVATIONS
         and all(t.dtype == torch.float32 and t.device.type == "cpu" for t in (*start, X, Y))
         and Y.shape == X.shape[:-1]
-        and [w.shape[0] - 1 for w in start] == [X.shape[-1], *(w.shape[1] for w in start[:-1])]
+        and len(start) > 1
+        and [w.shape[0] - 1 for w in start] == widths[:-1]
+        and widths[-1] == 1
     )
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from metabo.meta_training import fused_loop, inner_loop
-from metabo.meta_training.inner_loop import adapt
+from metabo.meta_training.inner_loop import adapt, adapt_layers
 from metabo.network import MLP
 
 ACTIVATIONS = ["tanh", "relu", "silu", "sigmoid"]
@@ -111,6 +111,17 @@ def test_batches_need_not_be_contiguous():
 
 
 @pytest.mark.usefixtures("loop")
+@pytest.mark.parametrize("tasks", [1, 3])
+def test_the_start_need_not_be_contiguous(tasks):
+    network, (X, Y) = MLP(2, (8, 7)), problem(steps=3, tasks=tasks, points=5, inputs=2)
+    turned = [w.mT.contiguous().mT for w in network.layers]
+    found, expected = adapt_layers(turned, "tanh", X, Y, 0.02), adapt(network, X, Y, 0.02)
+    torch.testing.assert_close(found.losses, expected.losses)
+    for ours, theirs in zip(found.layers, expected.layers, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.usefixtures("loop")
 def test_no_steps_and_shapes_that_do_not_fit():
     network, (X, Y) = MLP(1), problem(steps=2, tasks=3)
     adapted = adapt(network, X[:0], Y[:0], 0.02)
@@ -120,6 +131,10 @@ def test_no_steps_and_shapes_that_do_not_fit():
         adapt(network, X, Y[:, :, :4], 0.02)
     with pytest.raises(RuntimeError):
         adapt(network, X.expand(2, 3, 10, 2), Y, 0.02)
+    with pytest.raises(RuntimeError):  # two outputs
+        adapt_layers([*network.layers[:-1], torch.randn(33, 2)], "tanh", X, Y, 0.02)
+    with pytest.raises(IndexError):  # no hidden layer
+        adapt_layers([torch.randn(2, 1)], "tanh", X, Y, 0.02)
 
 
 @pytest.mark.usefixtures("loop")
