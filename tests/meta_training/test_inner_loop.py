@@ -22,7 +22,7 @@ ACTIVATIONS = ["tanh", "relu", "silu", "sigmoid"]
 def loop(request, monkeypatch):
     """Both loops: where a test asks for this, `adapt` is the one and then the other."""
     if request.param == "PyTorch":
-        monkeypatch.setattr(fused_loop, "_library", None)
+        monkeypatch.setattr(fused_loop, "_descend_all", None)
     elif not fused_loop.is_compiled():
         pytest.skip("the inner loop is not compiled here")
     return request.param
@@ -215,10 +215,12 @@ def test_the_smallest_numbers_are_still_numbers():
     assert (torch.tensor([1e-40]) * 0.5).item() > 0
 
 
-def test_a_library_of_another_machine_is_not_used(monkeypatch, tmp_path):
+@pytest.mark.parametrize("library", ["of another machine", "of older source"])
+def test_a_library_that_does_not_fit_is_not_used(monkeypatch, tmp_path, library):
     broken = tmp_path / "_fused_loop.so"
     broken.write_bytes(b"not for this machine")
-    spec = SimpleNamespace(origin=str(broken))
+    other = torch._C.__file__  # has not got the function either
+    spec = SimpleNamespace(origin=other if library == "of older source" else str(broken))
     monkeypatch.setattr(fused_loop, "find_spec", lambda name: spec)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     with pytest.warns(RuntimeWarning, match="install metabo again"):
