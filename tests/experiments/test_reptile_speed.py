@@ -42,7 +42,7 @@ def test_smoke(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_fused_loop_gives_what_ours_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(EXPERIMENTS))
-    from fused_inner_loop import COMPILER, cpp
+    from parts.fused_inner_loop import COMPILER, cpp
 
     if COMPILER is None:
         pytest.skip("needs g++")
@@ -59,7 +59,7 @@ def test_a_ratio_is_against_the_faster_form_and_within_a_repeat(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.syspath_prepend(str(EXPERIMENTS))
-    from inner_loop_ratios import ratios
+    from parts.inner_loop_ratios import ratios
 
     speeds = {
         "compiled": [3.0, 8.0, 5.0],
