@@ -130,14 +130,13 @@ def adapt_layers(
     compiled = compiled and fused_loop.can_run(start, activation, X, Y)
     descend = fused_loop.descend if compiled else _descend
     with torch.no_grad():
-        # A clone: expand(...).contiguous() of one task would alias the start, then change it.
-        whole = {"memory_format": torch.contiguous_format}
-        layers = [w.expand(num_tasks, *w.shape).clone(**whole) for w in start]
+        layers = [w.new_empty(num_tasks, *w.shape) for w in start]
         losses = X.new_empty(X.shape[:2])
 
     def run(chunk: slice) -> None:
         with torch.inference_mode():  # less to dispatch than no_grad; it belongs to the thread
-            own = [w[chunk] for w in layers]
+            # Copied here: in front of the threads, PyTorch's own would still be spinning.
+            own = [w[chunk].copy_(first) for w, first in zip(layers, start, strict=True)]
             losses[:, chunk] = descend(own, activation, X[:, chunk], Y[:, chunk], step_size)
 
     if X.device.type == "cpu":
