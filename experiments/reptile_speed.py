@@ -24,13 +24,13 @@ from pathlib import Path
 import pandas as pd
 import torch
 import typer
-from inner_loop_alternatives import IMPLEMENTATIONS
-from inner_loop_figure import draw
-from inner_loop_ratios import ratios
-from inner_loop_timing import Problem, peak_mib, speeds
+from parts.inner_loop_alternatives import IMPLEMENTATIONS
+from parts.inner_loop_figure import draw
+from parts.inner_loop_ratios import ratios
+from parts.inner_loop_timing import Problem, peak_mib, speeds
 
 from metabo.benchmark import plots
-from metabo.benchmark.record import write_meta, write_table
+from metabo.benchmark.record import write_meta, write_rows
 
 OUT = Path(__file__).parent / "results" / "reptile_speed"
 
@@ -118,11 +118,11 @@ def main(smoke: bool = False, seed: int = 0, out: Path = OUT, at_most: int = 100
         own = rows_of(Problem(num_tasks, width, device, cores, seed), settings)
         rows = own if rows.empty else pd.concat([rows, own])
         before += time.perf_counter() - started
-        write_table(rows, out / "rows.csv")
+        write_rows(rows, out)
         write_meta(out / "meta.json", settings=used, seconds=before)
     found = ratios(rows)
     print(found.to_string(index=False))
-    write_table(found, out / "ratios.csv")
+    write_rows(found, out, "ratios")
     plots.save(draw(rows), out / "speed.svg")
 
 

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from metabo import __version__
+from metabo.seed import LARGEST_SEED
 
 if TYPE_CHECKING:
     from metabo.commands.observations import Limit
@@ -72,14 +73,8 @@ Space = Annotated[
 ]
 
 
-def _checked_seed(seed: int) -> int:
-    if not -(2**63) <= seed < 2**64:
-        raise typer.BadParameter("give a number of at most 64 bits")
-    return seed
-
-
 Seed = Annotated[
-    int, typer.Option(help="The same seed gives the same result.", callback=_checked_seed)
+    int, typer.Option(min=0, max=LARGEST_SEED, help="The same seed gives the same result.")
 ]
 OutputToo = Annotated[
     str | None, typer.Option(help="The column of what was measured; default: as in training.")

@@ -61,8 +61,7 @@ class Constraint:
 
     def surrogate(self, X: Tensor, values: Tensor) -> MixturePriorGP:
         """The model of the output, given `n x d` points and the values there, `n`."""
-        sign = -1.0 if self.prior.minimize else 1.0
-        return MixturePriorGP(X, sign * values.unsqueeze(-1), self.prior)
+        return MixturePriorGP(X, self.prior.sign * values.unsqueeze(-1), self.prior)
 
     def met(self, values: Tensor) -> Tensor:
         """Whether measured values are in the range."""
@@ -87,8 +86,7 @@ class Constraint:
 
     def _standard(self, end: float, prediction: Prediction) -> Tensor:
         """An end of the range in standard deviations from the means, `C x N`."""
-        end = -end if self.prior.minimize else end
-        bound = self.prior.to_model(prediction.means.new_tensor(end))
+        bound = self.prior.to_model(prediction.means.new_tensor(self.prior.sign * end))
         return (bound - prediction.means) / prediction.variances.sqrt()
 
 

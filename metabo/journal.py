@@ -176,9 +176,10 @@ class Journal:
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Let others open the journal."""
+        """Let others open the journal; in a fork, whose lock is its parent's, only end its use."""
         self._file.close()
-        self._lock.release()
+        if os.getpid() == self._process:
+            self._lock.release()
 
 
 def read_journal(path: Path) -> tuple[dict[str, Any], list[Event]]:

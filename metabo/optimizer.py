@@ -20,11 +20,11 @@ from metabo.objective import Defined, Objective, OfNegative, negative, response
 from metabo.prior import Prior
 from metabo.proposer import Proposer
 from metabo.session import Session
-from metabo.session_models import PriorCollapsedWarning
+from metabo.session_models import PriorCollapsedWarning, has_collapsed
 from metabo.space import InputSpace, SpaceError
 from metabo.surrogates.mixture_prior_gp import MixturePriorGP
 
-__all__ = ["Expected", "Optimizer", "PriorCollapsedWarning"]
+__all__ = ["Expected", "Optimizer", "PriorCollapsedWarning", "has_collapsed"]
 
 _MANY = 500  # observations: the products of more are worth several threads
 
@@ -115,11 +115,6 @@ class Optimizer:
         return negative if self.minimize else response
 
     @property
-    def _sign(self) -> float:
-        """The user's units to the Prior's: a Prior that minimises has learned the negative."""
-        return -1.0 if self.prior.minimize else 1.0
-
-    @property
     def model(self) -> MixturePriorGP:
         """The surrogate given all observations so far.
 
@@ -138,7 +133,7 @@ class Optimizer:
 
     def _observations(self) -> tuple[Tensor, Tensor]:
         """X, and Y in the Prior's units, where larger is better."""
-        return self._session.X, self._sign * self._session.Y
+        return self._session.X, self.prior.sign * self._session.Y
 
     def __len__(self) -> int:
         return len(self._session.Y)
@@ -235,9 +230,9 @@ class Optimizer:
         X, model = self.prior.space.to_tensor(points), self.model
         posterior = model.mixture_posterior(X, model.conditioned, observation_noise=True)
         low, high = posterior.quantile(torch.tensor([0.05, 0.95]))
-        if self._sign < 0:
+        if self.prior.sign < 0:
             low, high = high, low
-        columns = self._sign * torch.cat([posterior.mean, low, high], dim=-1)
+        columns = self.prior.sign * torch.cat([posterior.mean, low, high], dim=-1)
         return [Expected(*row) for row in columns.tolist()]
 
     @property
@@ -286,7 +281,7 @@ class Optimizer:
         if self.objective is None:
             return None
         defined = Defined(self.objective)
-        return defined if self._sign > 0 else OfNegative(defined)
+        return defined if self.prior.sign > 0 else OfNegative(defined)
 
 
 def _checked(space: InputSpace, constraints: Mapping[str, Constraint]) -> dict[str, Constraint]:

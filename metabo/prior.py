@@ -104,6 +104,11 @@ class Prior:
         return f"Prior(inputs=[{inputs}], components={components}, training_tasks={tasks})"
 
     @property
+    def sign(self) -> float:
+        """The user's units to the Prior's: one that minimises has learned the negative."""
+        return -1.0 if self.minimize else 1.0
+
+    @property
     def device(self) -> torch.device:
         """Where the tensors are."""
         return self.mixture.means.device
@@ -235,7 +240,7 @@ class Prior:
 
         Raises:
             FileNotFoundError: If there is no such file.
-            PriorFileError: If the file is truncated, damaged, of another kind or of a newer format.
+            PriorFileError: If the file is truncated, damaged, of another kind or of another format.
         """
         path = Path(path)
         if not path.exists():
@@ -264,11 +269,7 @@ class Prior:
                         f"network.{i} has shape {tuple(stored.shape)}, not {tuple(layer.shape)}"
                     )
                 layer.copy_(stored)
-        parts = _part("mixture.", tensors)
-        for version, name in ((3, "amplitudes"), (4, "trends")):
-            if header["format_version"] < version:
-                parts[name] = torch.zeros_like(parts["means"])
-        mixture = Mixture(**parts)
+        mixture = Mixture(**_part("mixture.", tensors))
         known = _known_points(tensors, network.num_inputs)
         _check_shapes(mixture, network.num_features + (known is not None), network.num_inputs)
         return cls(
@@ -280,9 +281,9 @@ class Prior:
             output_scale=float(header["output_scale"]),
             minimize=bool(header["minimize"]),
             provenance=dict(header["provenance"]),
-            plain=_plain_from_json(header.get("plain")),
-            parameters=_parameters(header.get("parameters"), tensors, mixture),
-            warp=Warp(**header["warp"]) if header.get("warp") else None,
+            plain=_plain_from_json(header["plain"]),
+            parameters=_parameters(header["parameters"], tensors, mixture),
+            warp=None if header["warp"] is None else Warp(**header["warp"]),
         )
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from metabo.atomic import replacing
 
 FORMAT = "metabo-prior"
-FORMAT_VERSION = 5  # 1 knew no warp, 2 no amplitude of the remainder, 3 no trend, 4 no effects
+FORMAT_VERSION = 5  # nothing was released with an earlier one
 
 
 class PriorFileError(ValueError):
@@ -44,7 +44,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Read what `write` wrote.
 
     Raises:
-        PriorFileError: If the file is truncated, damaged, of another kind or of a newer format.
+        PriorFileError: If the file is truncated, damaged, of another kind or of another format.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -84,6 +84,10 @@ def _check_format(path: Path, header: Any) -> None:
     version = header.get("format_version")
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise PriorFileError(
-            f"{path} has prior format {version}; "
-            f"this metabo reads up to {FORMAT_VERSION}: upgrade metabo"
+            f"{path} has prior format {version}; this metabo reads {FORMAT_VERSION}: upgrade metabo"
+        )
+    if version < FORMAT_VERSION:
+        raise PriorFileError(
+            f"{path} has prior format {version}, of an older metabo; this one reads "
+            f"{FORMAT_VERSION}: train it again"
         )

@@ -48,7 +48,7 @@ class SessionModels:
     @property
     def of_response(self) -> MixturePriorGP:
         """In the Prior's units, where larger is better."""
-        session, sign = self._session, -1.0 if self._prior.minimize else 1.0
+        session, sign = self._session, self._prior.sign
         return self._of(None, lambda: MixturePriorGP(session.X, sign * session.Y, self._prior))
 
     @property

@@ -80,10 +80,10 @@ def _declared(name: str, declaration: Any) -> Input:
     low, high = declaration["low"], declaration["high"]
     if not (column.is_number(low) and column.is_number(high)):
         raise SpaceError(f"the range of {name!r} is {low!r} to {high!r}: give numbers")
-    return column.interval(
-        name,
-        low,
-        high,
-        integer=bool(declaration.get("integer", False)),
-        log=bool(declaration.get("log", False)),
-    )
+    options = {key: declaration.get(key, False) for key in ("integer", "log")}
+    for key, value in options.items():
+        if not isinstance(value, bool):
+            raise SpaceError(
+                f"{key!r} of {name!r} is {json.dumps(value)}: write true or false, without quotes"
+            )
+    return column.interval(name, low, high, **options)

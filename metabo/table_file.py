@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
@@ -34,22 +36,35 @@ def read_table(path: Path) -> pd.DataFrame:
         TableFileError: If it is not text in UTF-8, or its header or a row is broken.
         ImportError: If it is Parquet and pyarrow is not installed.
     """
+    return read_lines(path)[0]
+
+
+def read_lines(path: Path) -> tuple[pd.DataFrame, Sequence[int]]:
+    """As `read_table`, and on which line of the file each row begins, the first being 1.
+
+    Blank lines, and cells of several, are no rows of their own.
+    """
     content = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
     name = "standard input" if str(path) == "-" else str(path)
     try:
-        frame = _parquet(content) if content.startswith(_PARQUET) else _csv(content)
-    except (ValueError, OSError) as error:  # what pandas and pyarrow raise
+        if content.startswith(_PARQUET):
+            frame = _parquet(content)
+            lines: Sequence[int] = _plain_lines(len(frame))
+        else:
+            frame, lines = _csv(content)
+    except (ValueError, OSError, csv.Error) as error:  # what pandas and pyarrow raise
         raise TableFileError(f"{name}: {error}") from error
     frame.columns = [str(column) for column in frame.columns]
-    return frame
+    return frame, lines
 
 
 def _parquet(content: bytes) -> pd.DataFrame:
-    with _needs_pyarrow():
+    with needs_extra("parquet"):
+        import_module("pyarrow")  # pandas would not say which package is missing
         return pd.read_parquet(io.BytesIO(content))
 
 
-def _csv(content: bytes) -> pd.DataFrame:
+def _csv(content: bytes) -> tuple[pd.DataFrame, Sequence[int]]:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -58,8 +73,8 @@ def _csv(content: bytes) -> pd.DataFrame:
             f"line {line} is not in UTF-8 (byte {content[error.start]:#x}); save it as UTF-8"
         ) from error
     if not text.strip():
-        return pd.DataFrame()
-    header = next(csv.reader(io.StringIO(text)), [])
+        return pd.DataFrame(), []
+    header = next(csv.reader(io.StringIO(text, newline=None)), [])
     twice = [name for name, count in Counter(header).items() if count > 1]
     if twice:
         raise ValueError(f"two columns are called {twice[0]!r}; rename one")
@@ -68,7 +83,7 @@ def _csv(content: bytes) -> pd.DataFrame:
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
         try:
-            return pd.read_csv(
+            frame = pd.read_csv(
                 io.StringIO(text),
                 index_col=False,
                 low_memory=False,
@@ -77,6 +92,26 @@ def _csv(content: bytes) -> pd.DataFrame:
             )
         except pd.errors.ParserWarning as warning:
             raise ValueError(f"rows have more cells than the header: {len(header)}") from warning
+    return frame, _lines(text, len(frame))
+
+
+def _lines(text: str, num_rows: int) -> Sequence[int]:
+    """On which line each row begins, as pandas counts rows."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if '"' not in text and not re.search(r"^[ \t]*\n", text, re.MULTILINE):
+        return _plain_lines(num_rows)
+    found, last, reader = [], 0, csv.reader(io.StringIO(text))
+    for cells in reader:
+        if len(cells) > 1 or "".join(cells).strip():
+            found.append(last + 1)
+        last = reader.line_num
+    # With a row that is one empty cell in quotes, they are counted in another way.
+    return found[1:] if len(found) == num_rows + 1 else _plain_lines(num_rows)
+
+
+def _plain_lines(num_rows: int) -> range:
+    """Below a header of one line, each row has its own."""
+    return range(2, num_rows + 2)
 
 
 def write_table(frame: pd.DataFrame, path: Path, *, digits: int | None = None) -> None:
@@ -96,7 +131,8 @@ def write_table(frame: pd.DataFrame, path: Path, *, digits: int | None = None) -
         return
     with replacing(path) as temporary:
         if path.suffix == ".parquet":
-            with _needs_pyarrow():
+            with needs_extra("parquet"):
+                import_module("pyarrow")
                 frame.to_parquet(temporary)
         else:
             form = None if digits is None else f"%.{digits}g"
@@ -130,14 +166,3 @@ def needs_extra(extra: str) -> Iterator[None]:
             raise
         message = f'{error.name} is not installed: pip install "metabo[{extra}]"'
         raise ImportError(message) from error
-
-
-@contextmanager
-def _needs_pyarrow() -> Iterator[None]:
-    try:
-        yield
-    except ImportError as error:
-        raise ImportError(
-            'Parquet needs pyarrow, which is not installed: pip install "metabo[parquet]", or use '
-            "CSV"
-        ) from error

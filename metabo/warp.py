@@ -2,9 +2,9 @@ r"""A monotone warp of outputs, for those that are skewed, heavy-tailed, or nois
 
 The sinh-arcsinh transform [Jones2009]_ of a standardised output,
 
-.. math:: v = \sinh\big(\delta \operatorname{arsinh}((y - c) / s) - \varepsilon\big),
+.. math:: v = \sinh\big(\delta \operatorname{arsinh}((y - c) / s) - \gamma\big),
 
-is linear for :math:`\delta = 1, \varepsilon = 0`. A skew :math:`\varepsilon` stretches one end and
+is linear for :math:`\delta = 1, \gamma = 0`. A skew :math:`\gamma` stretches one end and
 compresses the other, a tail :math:`\delta < 1` compresses both like a power. So neither end grows
 faster than linearly, and an output that is better than any seen before stays within reach.
 
@@ -31,7 +31,7 @@ class Warp:
     Attributes:
         center: c, in the user's units.
         spread: s > 0, likewise.
-        skew: epsilon.
+        skew: gamma.
         tail: delta, 0 < delta <= 1.
 
     Raises:

@@ -181,6 +181,34 @@ def test_a_fork_is_refused(tmp_path: Path) -> None:
     assert reopened(path) == [Event("told", {"x": 0.5}, 1.0)]
 
 
+CLOSED_IN_A_FORK = """
+import os, sys
+from metabo.journal import Journal, JournalError
+session = {"prior": "abc", "seed": 0, "minimize": False}
+journal = Journal(sys.argv[1], session)
+child = os.fork()
+if child == 0:
+    journal.close()
+    os._exit(0)
+os.waitpid(child, 0)
+try:
+    Journal(sys.argv[1], session)
+except JournalError as error:
+    print(error)
+"""
+
+
+@pytest.mark.slow
+def test_a_fork_that_closes_does_not_unlock(tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", CLOSED_IN_A_FORK, tmp_path / "session.jsonl"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "is in use by another" in run.stdout
+
+
 @pytest.mark.slow
 def test_another_process_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "session.jsonl"

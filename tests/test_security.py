@@ -21,7 +21,7 @@ from metabo.meta_training.checkpoint import CheckpointError
 from metabo.meta_training.run import Checkpoint
 from metabo.optimizer import Optimizer
 from metabo.prior import Prior, PriorFileError
-from metabo.prior_file import checksum
+from metabo.prior_file import FORMAT_VERSION, checksum
 from metabo.space_file import read_declarations
 from metabo.table_file import TableFileError, read_table
 
@@ -137,7 +137,7 @@ def test_commands_refuse_it(hostile_file: Path, tmp_path: Path, prior: Prior, co
 def with_header(prior: Prior, path: Path, **changes: object) -> Path:
     """A file with a right checksum, as whoever made it on purpose would give it one."""
     header, tensors = prior._content()
-    header = {"format": "metabo-prior", "format_version": 3} | header | changes
+    header = {"format": "metabo-prior", "format_version": FORMAT_VERSION} | header | changes
     tensors = {name: value.contiguous() for name, value in tensors.items()}
     text = json.dumps({"sha256": checksum(header, tensors), "header": header})
     path.write_bytes(save(tensors, {"metabo": text}))

@@ -31,6 +31,12 @@ def test_what_is_declared_and_what_is_seen() -> None:
         ({"rate": {"low": 0, "high": 1, "type": "float"}}, "'rate' is declared as"),
         ({"rate": {"low": "0", "high": 1}}, "give numbers"),
         ({"rate": {"low": 1, "high": 0}}, "lower < upper"),
+        (
+            {"rate": {"low": 1, "high": 2, "log": "false"}},
+            "'log' of 'rate' is \"false\": write true",
+        ),
+        ({"depth": {"low": 1, "high": 9, "integer": 1}}, "'integer' of 'depth' is 1: write true"),
+        ({"depth": {"low": 1, "high": 9, "integer": None}}, "'integer' of 'depth' is null"),
         ({"kernel": []}, "'kernel' is declared as"),
         ({"kernel": ["a", "a"]}, "choices of 'kernel'"),
         ({"kernel": [["a"]]}, "choices of 'kernel'"),

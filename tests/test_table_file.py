@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from metabo.table_file import TableFileError, needs_extra, read_table, write_table
+from metabo.table_file import TableFileError, needs_extra, read_lines, read_table, write_table
 
 
 def read(tmp_path: Path, content: bytes) -> pd.DataFrame:
@@ -25,6 +25,26 @@ def test_numbers_text_and_missing_cells(tmp_path: Path) -> None:
     assert frame["b"].iloc[0] == "x, y"
     assert frame["b"].isna().tolist() == [False, True]
     assert frame["c"].tolist() == ["None", "2.5"]  # None is a setting of many a program
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"a,b\n1,2\n3,4\n", [2, 3]),
+        (b"\n\na,b\n1,2\n\n3,4", [4, 6]),
+        (b'a,b\n"x\n\ny",2\n3,4\n', [2, 5]),
+        (b"a\n1\n\n2\n", [2, 4]),
+        (b'a\n1\n\n""\n', [2, 3]),  # pandas takes the last line for a row: lines are not known
+        (b"a\r1\r\r2\r", [2, 4]),
+        (b"", []),
+    ],
+)
+def test_lines_of_rows(tmp_path: Path, content: bytes, expected: list[int]) -> None:
+    path = tmp_path / "runs.csv"
+    path.write_bytes(content)
+    frame, lines = read_lines(path)
+    assert list(lines) == expected
+    assert len(frame) == len(expected)
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", b"\xef\xbb\xbf"])
@@ -81,9 +101,12 @@ def test_standard_input_and_output(
 def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.setitem(sys.modules, "fastparquet", None)
-    with pytest.raises(ImportError, match=r"metabo\[parquet\]"):
+    message = r'^pyarrow is not installed: pip install "metabo\[parquet\]"$'
+    with pytest.raises(ImportError, match=message):
         write_table(FRAME, tmp_path / "runs.parquet")
     assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ImportError, match=message):
+        read(tmp_path, b"PAR1")
 
 
 def test_a_missing_package_is_named_with_its_extra() -> None:

@@ -55,8 +55,7 @@ class FewShotDeepKernel:
         tasks = TaskBatch(self.runs.space.encode(raw.X), raw.Y, raw.counts)
 
         def draw() -> TaskBatch:
-            chosen = torch.randperm(len(tasks), generator=generator)[:_TASKS_PER_STEP]
-            batch = tasks.select(chosen).some_observations(_POINTS_PER_STEP, generator)
+            batch = tasks.some(_TASKS_PER_STEP, _POINTS_PER_STEP, generator)
             return self._with_other_scales(batch, generator)
 
         losses = process.fit(draw, steps=self.steps, step_size=self.step_size)

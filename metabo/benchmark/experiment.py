@@ -19,6 +19,7 @@ from metabo.benchmark.page import write_page
 from metabo.benchmark.record import read_results, write_failures, write_meta, write_rows
 from metabo.benchmark.report import summarise, table
 from metabo.meta_training.meta_train import MetaTrainSettings
+from metabo.seed import LARGEST_SEED
 from metabo.tasks import TableFamily
 
 COUNTS = (1, 3, 5, 10, 25, 50)
@@ -96,7 +97,7 @@ def experiment(
     def main(
         smoke: Annotated[bool, typer.Option("--smoke", help="Tiny: does it run at all?")] = False,
         reduced: Annotated[bool, typer.Option("--quick", help="A part, in minutes.")] = False,
-        seed: Annotated[int, typer.Option(help="The first seed.")] = 0,
+        seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="The first seed.")] = 0,
         seeds: Annotated[
             int | None, typer.Option(min=1, help="How many seeds; default: as the size has it.")
         ] = None,

@@ -53,9 +53,8 @@ def describe(prior: Prior) -> dict[str, Any]:
     scale = float((-prior.log_slope(middle)).exp())  # what a model unit is there
     chosen = provenance.get("chosen", {})
     weights = prior.mixture.log_weights.exp()
-    sign = -1.0 if prior.minimize else 1.0
     empty = prior.space.bounds[:0]
-    expected = average(MixturePriorGP(empty, empty[:, :1], prior), sign=sign)
+    expected = average(MixturePriorGP(empty, empty[:, :1], prior), sign=prior.sign)
     return {
         "digest": prior.digest,
         "table": provenance.get("table"),
@@ -65,7 +64,7 @@ def describe(prior: Prior) -> dict[str, Any]:
         "minimize": prior.minimize,
         "expected": {name: heights.tolist() for name, heights in expected.items()},
         "left_out": _left_out(provenance),
-        "output_mean": sign * float(middle),
+        "output_mean": prior.sign * float(middle),
         "output_sd": scale,
         "components": int((~prior.mixture.is_broad).sum()),
         "broad_share": float(weights[prior.mixture.is_broad].sum()),

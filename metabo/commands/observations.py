@@ -14,7 +14,7 @@ from metabo.constraint import Constraint
 from metabo.journal import JournalError, is_journal, read_journal
 from metabo.optimizer import Optimizer
 from metabo.prior import Prior
-from metabo.table_file import read_table
+from metabo.table_file import read_lines, read_table
 
 _FAILED = "failed"  # in the place of a measured value
 _MOST = 2000  # observations: the time grows with the cube of their number
@@ -85,8 +85,8 @@ class Observations:
         if path is not None and str(path) != "-" and is_journal(path):
             return self._replay(prior, path)
         optimizer = self._optimizer(prior, self.seed, self.minimize)
-        frame = pd.DataFrame() if path is None else read_table(path)
-        return optimizer, _tell(optimizer, frame, self.output, path)
+        frame, lines = (pd.DataFrame(), []) if path is None else read_lines(path)
+        return optimizer, _tell(optimizer, frame.set_axis(lines), self.output, path)
 
     def _optimizer(self, prior: Prior, seed: int, minimize: bool | None) -> Optimizer:
         choice = self.candidates
@@ -139,7 +139,11 @@ def _inputs(prior: Prior, frame: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 
 def _tell(optimizer: Optimizer, frame: pd.DataFrame, output: str | None, path: Path | None) -> str:
-    """Tell the rows; one without a value is being evaluated. Returns the output's name."""
+    """Tell the rows, whose index is their lines; one without a value is being evaluated.
+
+    Returns:
+        The output's name.
+    """
     prior = optimizer.prior
     output = output or _trained_output(prior)
     if len(frame.columns) == 0:
@@ -184,10 +188,10 @@ def _values(frame: pd.DataFrame, name: str, path: Path, failed: pd.Series) -> pd
     values = pd.Series(numbers_of(frame[name]), frame.index)
     text = values.isna() & frame[name].notna() & ~failed
     if text.any():
-        row = int(text.to_numpy().argmax())
+        line = text.idxmax()
         raise ValueError(
-            f"{path}, line {row + 2}: {name!r} is {frame[name].iloc[row]!r}, not a number; leave "
-            f"it empty where a value is still to come, and write {_FAILED} where there will be none"
+            f"{path}, line {line}: {name!r} is {frame[name][line]!r}, not a number; leave it empty "
+            f"where a value is still to come, and write {_FAILED} where there will be none"
         )
     return values
 

@@ -76,9 +76,8 @@ def _figures(optimizer: Optimizer, at: Tensor, output: str) -> dict[str, list[st
     from metabo.pages.slices import slices
 
     prior, (X, Y) = optimizer.prior, optimizer.observations
-    sign = -1.0 if prior.minimize else 1.0
     empty = MixturePriorGP(X[:0], Y[:0], prior)
-    before = slices(empty, at, sign=sign, num_draws=_DRAWS)[:_MOST_INPUTS]
+    before = slices(empty, at, sign=prior.sign, num_draws=_DRAWS)[:_MOST_INPUTS]
     figures = {
         "prior_figures": [
             prior_panel(s, output, span(before), f"prior{i}") for i, s in enumerate(before)
@@ -87,7 +86,7 @@ def _figures(optimizer: Optimizer, at: Tensor, output: str) -> dict[str, list[st
         "course_figures": [],
     }
     if len(Y):
-        now = slices(optimizer.model, at, sign=sign)
+        now = slices(optimizer.model, at, sign=prior.sign)
         limits = span([*before, *now], Y)
         columns = [prior.space.names.index(s.name) for s in before]
         figures["posterior_figures"] = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,7 @@ import pandas as pd
 
 from metabo.column import SpaceError
 from metabo.space_file import declared_space, read_declarations
-from metabo.table_file import read_table
+from metabo.table_file import read_lines
 from metabo.tasks.findings import Finding, find
 
 if TYPE_CHECKING:
@@ -40,12 +41,16 @@ class Runs:
     space: Path | None = None
 
     @cached_property
-    def frame(self) -> pd.DataFrame:
-        """The table."""
-        frame = read_table(self.path)
+    def _table(self) -> tuple[pd.DataFrame, Sequence[int]]:
+        frame, lines = read_lines(self.path)
         if frame.empty:
             raise ValueError(f"{self.path} is empty: there are no runs to learn from")
-        return frame
+        return frame, lines
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The table."""
+        return self._table[0]
 
     @cached_property
     def declarations(self) -> dict[str, Any]:
@@ -62,6 +67,7 @@ class Runs:
             inputs=self.inputs,
             minimize=self.minimize,
             declared=list(self.declarations),
+            lines=self._table[1],
         )
         if self.declarations and all(finding.severity != "wrong" for finding in found):
             try:

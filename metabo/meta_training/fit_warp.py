@@ -48,7 +48,7 @@ def fit_warp(inputs: Tensor, raw: TaskBatch, *, seed: int) -> Warp | None:
         return None
     model = _WarpedGP.around(inputs.shape[-1], outputs)
     tasks = TaskBatch(inputs, raw.Y, raw.counts)
-    judged = _some(tasks, _JUDGED_TASKS, _JUDGED_POINTS, torch.Generator().manual_seed(seed))
+    judged = tasks.some(_JUDGED_TASKS, _JUDGED_POINTS, torch.Generator().manual_seed(seed))
     plain = model.fitted(tasks, None, seed)(judged)
     warped = [model.fitted(tasks, tail, seed) for tail in _STARTS]
     best = max(warped, key=lambda fit: float(fit(judged).sum()))
@@ -56,11 +56,6 @@ def fit_warp(inputs: Tensor, raw: TaskBatch, *, seed: int) -> Warp | None:
     price = 0.5 * _NUM_PARAMETERS * math.log(int(judged.counts.sum()))
     error = float(gain.std(correction=0)) * len(gain) ** 0.5
     return best.warp() if float(gain.sum()) > max(price, error) else None
-
-
-def _some(tasks: TaskBatch, number: int, points: int, generator: torch.Generator) -> TaskBatch:
-    chosen = torch.randperm(len(tasks), generator=generator)[:number]
-    return tasks.select(chosen).some_observations(points, generator)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +89,7 @@ class _WarpedGP:
         optimizer = Adam([(parameters, _STEP_SIZE)])
         generator = torch.Generator().manual_seed(seed)
         for _ in range(_STEPS):
-            seen = _some(tasks, _TASKS, _POINTS, generator)
+            seen = tasks.some(_TASKS, _POINTS, generator)
             loss = (
                 -(model(seen) / seen.counts).mean() + 0.005 * (kernel - self.kernel).square().sum()
             )

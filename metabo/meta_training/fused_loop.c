@@ -12,11 +12,17 @@ out; those of the one output, `head`, are a vector. */
 #if !defined(__x86_64__) || !defined(__GLIBC__) || defined(__clang__)
 #error "Untried, and without wide registers slower than PyTorch; metabo works without this file."
 #endif
-/* Compiled for each of these; the machine's own is chosen when the library is loaded. */
-#define FOR_EVERY_CPU __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#if __FINITE_MATH_ONLY__
+#error "Divergence shows in what is not finite: compile with -fno-finite-math-only."
+#endif
+
+/* Of whole vectors at a time; the header says so only where all is finite. */
+__attribute__((simd("notinbranch"))) float expf(float);
+
 #define INLINE static inline __attribute__((always_inline))
 
 enum { LANES = 8, COLUMNS = 2 * LANES, ROWS = 6 }; /* a tile that fits sixteen registers */
+enum { LINE = 4 * COLUMNS }; /* bytes of a row of a tile, and of a line of the cache */
 enum { TANH, RELU, SILU, SIGMOID };
 
 typedef float Vector __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
@@ -150,9 +156,75 @@ INLINE void backward(const Level *below, const Level *level, size_t points, floa
              level->weights, level->size, 1);
 }
 
-/* Floats that a hidden level needs. */
-static size_t level_floats(size_t below, size_t width, size_t points) {
-    return (below + 1) * padded(width) + 3 * points * padded(width + 1);
+/* What to do: T tasks, each through all its steps. */
+typedef struct {
+    size_t activation, depth, num_tasks, steps, points; /* depth: of hidden levels */
+    const size_t *widths;               /* the inputs' and theirs: depth + 1 */
+    float **weights;                    /* of each layer T x (in + 1) x out, changed in place */
+    const float *X, *Y;                 /* of each step T x points x widths[0], and T x points */
+    float *losses;                      /* of each step T: the mean squared error, before it */
+    size_t X_step, Y_step, losses_step; /* how far each step is from the one before */
+    float step_size;
+} Problem;
+
+INLINE void copy_rows(size_t rows, size_t width, float *to, size_t to_row, const float *from,
+                      size_t from_row) {
+    for (size_t i = 0; i < rows; i++)
+        memcpy(to + i * to_row, from + i * from_row, width * sizeof *to);
+}
+
+/* One step of one task; returns the loss before it. */
+INLINE float step(const Problem *p, Level *levels, float *head, const float *x, const float *y,
+                  float *scratch) {
+    copy_rows(p->points, levels->width, levels->h, levels->stride, x, levels->width);
+    for (size_t l = 1; l <= p->depth; l++)
+        forward(&levels[l - 1], &levels[l], p->points, p->activation);
+    float loss = output_layer(&levels[p->depth], head, y, p->points, p->step_size, scratch);
+    for (size_t l = p->depth; l >= 1; l--)
+        backward(&levels[l - 1], &levels[l], p->points, l > 1 ? scratch : NULL);
+    return loss;
+}
+
+/* Task t through all its steps. */
+INLINE void descend(const Problem *p, size_t t, Level *levels, float *scratch) {
+    for (size_t l = 1; l <= p->depth; l++) {
+        size_t rows = p->widths[l - 1] + 1, width = p->widths[l];
+        const float *own = p->weights[l - 1] + t * rows * width;
+        copy_rows(rows, width, levels[l].weights, levels[l].size, own, width);
+    }
+    float *head = p->weights[p->depth] + t * (p->widths[p->depth] + 1);
+    for (size_t s = 0; s < p->steps; s++) {
+        const float *x = p->X + s * p->X_step + t * p->points * p->widths[0];
+        const float *y = p->Y + s * p->Y_step + t * p->points;
+        p->losses[s * p->losses_step + t] = step(p, levels, head, x, y, scratch);
+    }
+    for (size_t l = 1; l <= p->depth; l++) {
+        size_t rows = p->widths[l - 1] + 1, width = p->widths[l];
+        float *own = p->weights[l - 1] + t * rows * width;
+        copy_rows(rows, width, own, width, levels[l].weights, levels[l].size);
+    }
+}
+
+/* Every task, with as many registers as there are: 32, or 16. */
+__attribute__((target("avx512vl,fma"))) static void with_avx512(const Problem *p, Level *levels,
+                                                                float *scratch) {
+    for (size_t t = 0; t < p->num_tasks; t++) descend(p, t, levels, scratch);
+}
+
+__attribute__((target("avx2,fma"))) static void with_avx2(const Problem *p, Level *levels,
+                                                          float *scratch) {
+    for (size_t t = 0; t < p->num_tasks; t++) descend(p, t, levels, scratch);
+}
+
+/* Floats that the levels need, and `scratch`: two turned gradients. */
+static size_t num_floats(const Problem *p) {
+    size_t widest = 0, total = p->points * padded(p->widths[0] + 1);
+    for (size_t l = 1; l <= p->depth; l++) {
+        size_t width = p->widths[l];
+        total += (p->widths[l - 1] + 1) * padded(width) + 3 * p->points * padded(width + 1);
+        if (padded(width) > widest) widest = padded(width);
+    }
+    return total + 2 * widest * padded(p->points);
 }
 
 static float *take(float **buffer, size_t count) {
@@ -161,68 +233,36 @@ static float *take(float **buffer, size_t count) {
     return taken;
 }
 
-/* Take every task through all its steps.
-
-    depth: of hidden levels; `widths` are the inputs' and theirs, depth + 1 numbers.
-    weights: for each layer T x (in + 1) x out, changed in place; the last is the head's.
-    X, Y: of step s at X + s * X_step, T x points x widths[0], and Y + s * Y_step, T x points.
-    losses: of step s at losses + s * losses_step, T: each step's mean squared error, before it.
-
-Returns 0, or 1 if there is no memory. */
-FOR_EVERY_CPU int descend(int activation, size_t depth, const size_t *widths, float **weights,
-                          size_t num_tasks, size_t steps, size_t points, const float *X,
-                          size_t X_step, const float *Y, size_t Y_step, float *losses,
-                          size_t losses_step, float step_size) {
-    size_t widest = 0, total = points * padded(widths[0] + 1);
-    for (size_t l = 1; l <= depth; l++) {
-        total += level_floats(widths[l - 1], widths[l], points);
-        if (padded(widths[l]) > widest) widest = padded(widths[l]);
-    }
-    total += 2 * widest * padded(points);
-    Level *levels = calloc(depth + 1, sizeof *levels);
-    float *buffer = calloc(total, sizeof *buffer), *rest = buffer;
-    if (!levels || !buffer) {
-        free(levels);
-        free(buffer);
-        return 1;
-    }
-    for (size_t l = 0; l <= depth; l++) {
+/* Give each level its part of a buffer of zeros; returns the rest. */
+static float *lay_out(const Problem *p, Level *levels, float *buffer) {
+    for (size_t l = 0; l <= p->depth; l++) {
         Level *level = &levels[l];
-        level->width = widths[l];
-        level->stride = padded(widths[l] + 1);
-        level->size = padded(widths[l]);
-        level->h = take(&rest, points * level->stride);
-        for (size_t i = 0; i < points; i++) level->h[i * level->stride + level->width] = 1;
+        level->width = p->widths[l];
+        level->stride = padded(level->width + 1);
+        level->size = padded(level->width);
+        level->h = take(&buffer, p->points * level->stride);
+        for (size_t i = 0; i < p->points; i++) level->h[i * level->stride + level->width] = 1;
         if (l == 0) continue;
-        level->weights = take(&rest, (widths[l - 1] + 1) * level->size);
-        level->slope = take(&rest, points * level->stride);
-        level->g = take(&rest, points * level->stride);
+        level->weights = take(&buffer, (p->widths[l - 1] + 1) * level->size);
+        level->slope = take(&buffer, p->points * level->stride);
+        level->g = take(&buffer, p->points * level->stride);
     }
-    for (size_t t = 0; t < num_tasks; t++) {
-        float *head = weights[depth] + t * (widths[depth] + 1);
-        for (size_t l = 1; l <= depth; l++)
-            for (size_t k = 0, rows = widths[l - 1] + 1; k < rows; k++)
-                memcpy(levels[l].weights + k * levels[l].size,
-                       weights[l - 1] + (t * rows + k) * widths[l], widths[l] * sizeof(float));
-        for (size_t s = 0; s < steps; s++) {
-            const float *x = X + s * X_step + t * points * widths[0];
-            for (size_t i = 0; i < points; i++)
-                memcpy(levels[0].h + i * levels[0].stride, x + i * widths[0],
-                       widths[0] * sizeof(float));
-            for (size_t l = 1; l <= depth; l++)
-                forward(&levels[l - 1], &levels[l], points, activation);
-            const float *y = Y + s * Y_step + t * points;
-            losses[s * losses_step + t] =
-                output_layer(&levels[depth], head, y, points, step_size, rest);
-            for (size_t l = depth; l >= 1; l--)
-                backward(&levels[l - 1], &levels[l], points, l > 1 ? rest : NULL);
-        }
-        for (size_t l = 1; l <= depth; l++)
-            for (size_t k = 0, rows = widths[l - 1] + 1; k < rows; k++)
-                memcpy(weights[l - 1] + (t * rows + k) * widths[l],
-                       levels[l].weights + k * levels[l].size, widths[l] * sizeof(float));
+    return buffer;
+}
+
+/* Take every task through all its steps. Needs AVX2 and FMA. Returns 0, or 1 if there is no memory.
+
+Named anew whenever `Problem` changes: then a library that was built before is not called. */
+int descend_all(const Problem *p) {
+    size_t bytes = num_floats(p) * sizeof(float); /* of whole lines, as all rows are */
+    Level *levels = calloc(p->depth + 1, sizeof *levels);
+    float *buffer = aligned_alloc(LINE, bytes);
+    int failed = !levels || !buffer;
+    if (!failed) {
+        float *scratch = lay_out(p, levels, memset(buffer, 0, bytes));
+        (__builtin_cpu_supports("avx512vl") ? with_avx512 : with_avx2)(p, levels, scratch);
     }
     free(levels);
     free(buffer);
-    return 0;
+    return failed;
 }

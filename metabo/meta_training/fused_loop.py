@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from ctypes import POINTER, c_float, c_size_t, c_void_p
 from importlib.util import find_spec
 
 import torch
@@ -20,34 +21,50 @@ _ACTIVATIONS = ("tanh", "relu", "silu", "sigmoid")
 _PROCESSORS = ("AVX2", "AVX512")
 
 
-def _load() -> ctypes.CDLL | None:
+class _Problem(ctypes.Structure):
+    """As in C."""
+
+    _fields_ = (
+        *((n, c_size_t) for n in ("activation", "depth", "num_tasks", "steps", "points")),
+        ("widths", POINTER(c_size_t)),
+        ("weights", POINTER(c_void_p)),
+        *((n, c_void_p) for n in ("X", "Y", "losses")),
+        *((n, c_size_t) for n in ("X_step", "Y_step", "losses_step")),
+        ("step_size", c_float),
+    )
+
+
+def _load() -> Callable[[object], int] | None:
     found = find_spec("metabo.meta_training._fused_loop")
     if not found or not found.origin or torch.backends.cpu.get_cpu_capability() not in _PROCESSORS:
         return None
     try:
-        return ctypes.CDLL(found.origin)
-    except OSError as error:  # built for another machine
+        return ctypes.CDLL(found.origin).descend_all
+    except (OSError, AttributeError) as error:  # built for another machine, or from older source
         text = f"the compiled inner loop cannot be loaded, so meta-training is slower: {error}"
         warnings.warn(f"{text}; install metabo again", RuntimeWarning, stacklevel=2)
         return None
 
 
-_library = _load()
+_descend_all = _load()
 
 
 def is_compiled() -> bool:
     """Whether it is there, for this machine."""
-    return _library is not None
+    return _descend_all is not None
 
 
 def can_run(start: Sequence[Tensor], activation: str, X: Tensor, Y: Tensor) -> bool:
     """Whether it has been compiled, and can compute with these."""
+    widths = [X.shape[-1], *(w.shape[1] for w in start)]
     return (
         is_compiled()
         and activation in _ACTIVATIONS
         and all(t.dtype == torch.float32 and t.device.type == "cpu" for t in (*start, X, Y))
         and Y.shape == X.shape[:-1]
-        and [w.shape[0] - 1 for w in start] == [X.shape[-1], *(w.shape[1] for w in start[:-1])]
+        and len(start) > 1
+        and [w.shape[0] - 1 for w in start] == widths[:-1]
+        and widths[-1] == 1
     )
 
 
@@ -66,23 +83,26 @@ def descend(
     Raises:
         MemoryError: If there is none for one task's weights and activations.
     """
-    assert _library is not None
-    num_steps, num_tasks, num_points, _ = X.shape
+    assert _descend_all is not None
     X, Y = _in_rows(X), _in_rows(Y)
-    losses = X.new_empty(num_steps, num_tasks)
-    size, many = ctypes.c_size_t, len(layers)
-    widths = [w.shape[1] - 1 for w in layers]
-    failed = _library.descend(
-        _ACTIVATIONS.index(activation),
-        size(many - 1),
-        (size * many)(*widths),
-        (ctypes.c_void_p * many)(*[w.data_ptr() for w in layers]),
-        *(size(n) for n in (num_tasks, num_steps, num_points)),
-        *(ctypes.c_void_p(X.data_ptr()), size(X.stride(0))),
-        *(ctypes.c_void_p(Y.data_ptr()), size(Y.stride(0))),
-        *(ctypes.c_void_p(losses.data_ptr()), size(losses.stride(0))),
-        ctypes.c_float(step_size),
+    losses = X.new_empty(X.shape[:2])
+    problem = _Problem(
+        activation=_ACTIVATIONS.index(activation),
+        depth=len(layers) - 1,
+        num_tasks=X.shape[1],
+        steps=X.shape[0],
+        points=X.shape[2],
+        widths=(c_size_t * len(layers))(*[w.shape[1] - 1 for w in layers]),
+        weights=(c_void_p * len(layers))(*[w.data_ptr() for w in layers]),
+        X=X.data_ptr(),
+        Y=Y.data_ptr(),
+        losses=losses.data_ptr(),
+        X_step=X.stride(0),
+        Y_step=Y.stride(0),
+        losses_step=losses.stride(0),
+        step_size=step_size,
     )
+    failed = _descend_all(ctypes.byref(problem))
     if failed:
         raise MemoryError("no memory for one task's weights and activations")
     return losses

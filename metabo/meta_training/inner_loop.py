@@ -131,7 +131,8 @@ def adapt_layers(
     descend = fused_loop.descend if compiled else _descend
     with torch.no_grad():
         # A clone: expand(...).contiguous() of one task would alias the start, then change it.
-        layers = [w.expand(num_tasks, *w.shape).clone() for w in start]
+        whole = {"memory_format": torch.contiguous_format}
+        layers = [w.expand(num_tasks, *w.shape).clone(**whole) for w in start]
         losses = X.new_empty(X.shape[:2])
 
     def run(chunk: slice) -> None:

@@ -22,6 +22,7 @@ from metabo.meta_training.shifts import Shifts, may_help
 from metabo.meta_training.units import Units
 from metabo.meta_training.way import Fit, Way
 from metabo.prior import Prior
+from metabo.seed import check_seed
 from metabo.tasks.tables import TableFamily
 from metabo.tasks.task import TaskBatch, TaskFamily
 from metabo.warp import Warp
@@ -89,10 +90,12 @@ def meta_train(
             are trained, each has its own: the part of the tasks that it sees is added to the names.
 
     Raises:
-        ValueError: If the observations of a table are too few to learn from.
+        ValueError: If the seed is negative or too large, or the observations of a table are too few
+            to learn from.
         DivergedError: If Reptile's inner loop stops being finite.
         CheckpointError: If a checkpoint to resume from is broken or of another run.
     """
+    check_seed(seed)
     started = time.perf_counter()
     is_table = isinstance(family, TableFamily)
     raw = family.batch(settings.num_tasks, points_per_task(family, settings), seed=seed)

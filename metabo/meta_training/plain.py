@@ -64,6 +64,7 @@ def _fit(folds: list[HeadTasks], lengthscales: Tensor, noise: Tensor) -> PooledK
 
 
 def _spread(folds: list[HeadTasks]) -> Tensor:
-    """The root mean squared distance of two feature vectors, 0-d."""
+    """The root mean squared distance of two feature vectors, 0-d; 1 if all are the same."""
     seen = torch.cat([fold.inputs[fold.mask] for fold in folds])
-    return (2 * seen.var(0).sum()).sqrt()
+    spread = (2 * seen.var(0).sum()).sqrt()
+    return torch.where(spread > 0, spread, 1.0)

@@ -111,13 +111,13 @@ def refine(
     model = _Model(network, noise_floor=1e-6)
     generator = torch.Generator(tasks.Y.device).manual_seed(seed)
     optimizer = Adam(_parameter_groups(model, settings))
-    validation = _subset(held_out, 256, settings.points_per_task, generator)
+    validation = held_out.some(256, settings.points_per_task, generator)
     best, best_state, since = -math.inf, copy.deepcopy(model.state_dict()), 0
     look = max(settings.steps // 20, 1)
     with progress_bar(progress) as bar:
         row = bar.add_task("refinement", total=settings.steps, loss=math.nan)
         for step in range(settings.steps):
-            seen = _subset(tasks, settings.tasks_per_step, settings.points_per_task, generator)
+            seen = tasks.some(settings.tasks_per_step, settings.points_per_task, generator)
             optimizer.step(
                 -model.log_likelihood(seen).mean(), cooled(step / settings.steps, _COOLED)
             )
@@ -147,11 +147,3 @@ def _parameter_groups(
         return [(others, settings.step_size), (features, settings.feature_step_size)]
     model.network.requires_grad_(False)
     return [(others, settings.step_size)]
-
-
-def _subset(
-    tasks: TaskBatch, num_tasks: int, num_points: int, generator: torch.Generator
-) -> TaskBatch:
-    """Random tasks and, of each, random observations."""
-    chosen = torch.randperm(len(tasks), generator=generator, device=tasks.Y.device)[:num_tasks]
-    return tasks.select(chosen).some_observations(num_points, generator)

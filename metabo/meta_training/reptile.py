@@ -30,7 +30,10 @@ __all__ = ["REPTILE", "DivergedError", "ReptileSettings", "reptile"]
 
 @dataclass(frozen=True)
 class ReptileSettings(OuterLoopSettings):
-    """As `OuterLoopSettings`."""
+    """How Reptile runs: as `OuterLoopSettings` has it, which is of MAML, too.
+
+    A name of its own, in the place where `reptile` is: users do not have to know what it shares.
+    """
 
 
 def reptile(

@@ -138,7 +138,8 @@ def _by_k_means(inside: HeadStatistics, num_components: int, seed: int) -> HeadP
     standard = HeadPrior(root.new_zeros(1), root.new_zeros(1, len(root)), root[None])
     alone = Pairs.every(inside.num_tasks, 1, root.device)
     heads = expectation(inside, standard, alone).center
-    _, labels = kmeans2(heads.cpu().numpy(), num_components, minit="++", seed=seed, missing="warn")
+    count = min(num_components, len(heads.unique(dim=0)))
+    _, labels = kmeans2(heads.cpu().numpy(), count, minit="++", seed=seed, missing="warn")
     return _from_labels(heads, torch.as_tensor(labels, device=root.device).long(), num_components)
 
 
@@ -161,9 +162,9 @@ def _keep_signal(statistics: HeadStatistics, prior: HeadPrior, min_signal: float
     root = prior.roots[0]
     seen = root.mT @ statistics.precision.mean(0) @ root
     signal, directions = torch.linalg.eigh(seen)
-    return HeadPrior(
-        prior.log_weights, prior.means, (root @ directions[:, signal > min_signal])[None]
-    )
+    kept = signal > min_signal
+    kept[-1] = True  # a head that nothing tells apart has a direction all the same
+    return HeadPrior(prior.log_weights, prior.means, (root @ directions[:, kept])[None])
 
 
 def _root(covariance: Tensor) -> Tensor:

@@ -4,14 +4,14 @@ A table of candidates is looked at anew after each observation. For fixed points
 a mixture and the Cholesky factor L of its n observations' covariance, all that costs is
 
 .. math::
-    E = L^{-1} k(X, Z), \qquad
-    \mu(Z) = m(Z) + E^\top r, \qquad
-    \sigma^2(Z) = k(Z, Z) - \sum_i E_{i \cdot}^2
+    V = L^{-1} k(X, Z), \qquad
+    \mu(Z) = m(Z) + V^\top r, \qquad
+    \sigma^2(Z) = k(Z, Z) - \sum_i V_{i \cdot}^2
 
 with :math:`r = L^{-1} (y - m(X))`. One more observation leaves L as it is but for a new row
-:math:`(l, \lambda)`, and so E but for a new row :math:`(k(x_{n+1}, Z) - l^\top E) / \lambda`. And
-since :math:`k(X, Z) = L E`, no kernel is evaluated for the covariance with the value at an observed
-point :math:`x_j`, which is :math:`(L_{j \cdot} - b_j)^\top E` with :math:`b_j = L^{-1} k(X, x_j)`.
+:math:`(l, \lambda)`, and so V but for a new row :math:`(k(x_{n+1}, Z) - l^\top V) / \lambda`. And
+since :math:`k(X, Z) = L V`, no kernel is evaluated for the covariance with the value at an observed
+point :math:`x_j`, which is :math:`(L_{j \cdot} - b_j)^\top V` with :math:`b_j = L^{-1} k(X, x_j)`.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class _Followed:
         mean: `N`, the prior's.
         prior_variance: `N`.
         variance: `N`, given the observations.
-        explained: At least `n x N`, of which the first n rows are E.
-        observed: The n observations that E is of. The diagonal of L tells of their noise.
+        explained: At least `n x N`, of which the first n rows are V.
+        observed: The n observations that V is of. The diagonal of L tells of their noise.
     """
 
     mean: Tensor
@@ -60,7 +60,7 @@ class _Followed:
     observed: list[Observed]
 
     def keep(self, observed: Sequence[Observed]) -> None:
-        """Forget the rows of E that do not hold for these observations."""
+        """Forget the rows of V that do not hold for these observations."""
         pairs = zip(self.observed, observed, strict=False)
         same = [a[0] == b[0] and math.isclose(a[1], b[1], rel_tol=_SAME) for a, b in pairs]
         count = same.index(False) if False in same else len(same)
@@ -70,7 +70,7 @@ class _Followed:
             self._explain(self.explained[:count])
 
     def append(self, factor: Tensor, observed: Sequence[Observed]) -> None:
-        """Turn the rows k(x, Z) of new observations, written below E, into rows of E.
+        """Turn the rows k(x, Z) of new observations, written below V, into rows of V.
 
         Args:
             factor: `n x n`, L with the new observations ...
@@ -178,7 +178,7 @@ class FixedPoints:
     def _write(
         self, conditioned: ConditionedMixture, keys: list[bytes], components: list[int], start: int
     ) -> None:
-        """Write k(x, Z) of the observations from `start` on below the E of some components."""
+        """Write k(x, Z) of the observations from `start` on below the V of some components."""
         features, inputs = conditioned.points
         n = inputs.shape[0]
         mixture = conditioned.mixture.select(torch.tensor(components))
@@ -217,7 +217,7 @@ def _fingerprints(mixture: Mixture) -> list[bytes]:
 
 
 def _predict(followed: list[_Followed], weights: Tensor, at: At) -> tuple[Tensor, Tensor, Tensor]:
-    """Means and variances, `C x q`, and weights, `C x s x n`, times E, `s x C x q`."""
+    """Means and variances, `C x q`, and weights, `C x s x n`, times V, `s x C x q`."""
     n = weights.shape[-1]
     products = torch.stack(
         [w @ part.explained[:n, at] for w, part in zip(weights, followed, strict=True)], 1

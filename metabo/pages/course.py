@@ -42,7 +42,7 @@ def course(optimizer: Optimizer) -> list[Step]:
 
 
 def _step(optimizer: Optimizer, X: Tensor, Y: Tensor, met: Tensor) -> Step:
-    learned = -1.0 if optimizer.prior.minimize else 1.0
+    learned = optimizer.prior.sign
     better = -1.0 if optimizer.minimize else 1.0
     model = MixturePriorGP(X, learned * Y, optimizer.prior)
     values = (better * Y.squeeze(-1)).masked_fill(~met, -math.inf)

@@ -48,6 +48,7 @@ def find(
     inputs: Sequence[str] | None = None,
     minimize: bool = False,
     declared: Collection[str] = (),
+    lines: Sequence[int] | None = None,
 ) -> list[Finding]:
     """Look through a table with one row for each observation; the worst comes first.
 
@@ -58,12 +59,13 @@ def find(
         inputs: The columns of the inputs; all others if None.
         minimize: Whether a smaller output is said to be better.
         declared: Inputs whose types and ranges are declared, so that they need no guess.
+        lines: On which line of its file each row is; one below another, after a header, if None.
 
     Raises:
         ValueError: If a column does not exist or there are no rows.
     """
     names = input_columns(frame, task, inputs, output)
-    frame = frame.reset_index(drop=True)
+    frame = frame.set_axis(range(2, len(frame) + 2) if lines is None else lines, axis="index")
     found = [
         *_missing(frame, [task, output, *names]),
         *_output(frame, output, minimize),
@@ -78,7 +80,7 @@ def find(
 
 def _line(rows: pd.Series) -> str:
     """Where in the file the first row is for which this is true."""
-    return f"line {int(rows.to_numpy().argmax()) + 2}"
+    return f"line {rows.idxmax()}"
 
 
 def _missing(frame: pd.DataFrame, columns: Sequence[str]) -> Iterator[Finding]:

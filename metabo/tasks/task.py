@@ -128,6 +128,17 @@ class TaskBatch:
             indices = torch.as_tensor(indices, device=self.Y.device)
         return replace(self, X=self.X[indices], Y=self.Y[indices], counts=self.counts[indices])
 
+    def some(self, num_tasks: int, num_points: int, generator: torch.Generator) -> Self:
+        """At most so many tasks and observations of each, drawn without replacement.
+
+        Args:
+            num_tasks: How many tasks.
+            num_points: How many observations of each.
+            generator: On the device of the batch.
+        """
+        chosen = torch.randperm(len(self), generator=generator, device=generator.device)
+        return self.select(chosen[:num_tasks]).some_observations(num_points, generator)
+
     def some_observations(self, num_points: int, generator: torch.Generator) -> Self:
         """At most so many observations of each task, drawn without replacement."""
         keys = torch.rand(self.Y.shape, generator=generator, device=generator.device)

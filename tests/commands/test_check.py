@@ -33,6 +33,20 @@ def test_wrong_tables_end_with_2(metabo: Run) -> None:
 
 
 @pytest.mark.parametrize(
+    ("table", "line"),
+    [
+        (b"\nbatch,dose,damage\n\n \t\r\nb1,1,2\r\n\nb2,oops,\n", 7),
+        (b'batch,dose,damage\n"b\n1",1,2\nb2,oops,\n', 4),
+        (b"batch,dose,damage\rb1,1,2\r\rb2,oops,\r", 4),
+    ],
+)
+def test_lines_are_those_of_the_file(metabo: Run, table: bytes, line: int) -> None:
+    result = metabo("check", "-", "--task", "batch", "--output", "damage", stdin=table)
+    assert f"'oops' in line {line}" in result.stdout
+    assert f"cells are missing, first in line {line}" in result.stdout
+
+
+@pytest.mark.parametrize(
     ("table", "message"),
     [
         (b"", "is empty"),

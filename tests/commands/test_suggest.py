@@ -116,6 +116,7 @@ def test_direction_fixed_inputs_and_candidates(
     [
         (b"x1,value\n1,2\n", "no column 'x2'"),
         (b"x1,x2,value\n1,0.5,high\n", "line 2: 'value' is 'high', not a number"),
+        (b"x1,x2,value\n1,0.5,2\n\n1,0.5,high\n", "line 4: 'value' is 'high'"),
         (b"x1,x2,value\n1,0.5,1e999\n", "y is inf"),
         (b"x1,x2,value\n1,,2\n", "input 'x2' is missing"),
         (b"x1,x2,value\n99,0.5,2\n", "'x1' is 99.0, outside"),

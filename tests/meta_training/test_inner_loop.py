@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from metabo.meta_training import fused_loop, inner_loop
-from metabo.meta_training.inner_loop import adapt
+from metabo.meta_training.inner_loop import adapt, adapt_layers
 from metabo.network import MLP
 
 ACTIVATIONS = ["tanh", "relu", "silu", "sigmoid"]
@@ -22,7 +22,7 @@ ACTIVATIONS = ["tanh", "relu", "silu", "sigmoid"]
 def loop(request, monkeypatch):
     """Both loops: where a test asks for this, `adapt` is the one and then the other."""
     if request.param == "PyTorch":
-        monkeypatch.setattr(fused_loop, "_library", None)
+        monkeypatch.setattr(fused_loop, "_descend_all", None)
     elif not fused_loop.is_compiled():
         pytest.skip("the inner loop is not compiled here")
     return request.param
@@ -111,6 +111,17 @@ def test_batches_need_not_be_contiguous():
 
 
 @pytest.mark.usefixtures("loop")
+@pytest.mark.parametrize("tasks", [1, 3])
+def test_the_start_need_not_be_contiguous(tasks):
+    network, (X, Y) = MLP(2, (8, 7)), problem(steps=3, tasks=tasks, points=5, inputs=2)
+    turned = [w.mT.contiguous().mT for w in network.layers]
+    found, expected = adapt_layers(turned, "tanh", X, Y, 0.02), adapt(network, X, Y, 0.02)
+    torch.testing.assert_close(found.losses, expected.losses)
+    for ours, theirs in zip(found.layers, expected.layers, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.usefixtures("loop")
 def test_no_steps_and_shapes_that_do_not_fit():
     network, (X, Y) = MLP(1), problem(steps=2, tasks=3)
     adapted = adapt(network, X[:0], Y[:0], 0.02)
@@ -120,6 +131,10 @@ def test_no_steps_and_shapes_that_do_not_fit():
         adapt(network, X, Y[:, :, :4], 0.02)
     with pytest.raises(RuntimeError):
         adapt(network, X.expand(2, 3, 10, 2), Y, 0.02)
+    with pytest.raises(RuntimeError):  # two outputs
+        adapt_layers([*network.layers[:-1], torch.randn(33, 2)], "tanh", X, Y, 0.02)
+    with pytest.raises(IndexError):  # no hidden layer
+        adapt_layers([torch.randn(2, 1)], "tanh", X, Y, 0.02)
 
 
 @pytest.mark.usefixtures("loop")
@@ -177,6 +192,14 @@ def test_what_is_not_a_number_shows_in_its_own_task(activation):
     assert adapted.losses[:, [0, 2]].isfinite().all()
 
 
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.usefixtures("loop")
+def test_units_that_are_saturated(activation):
+    network = MLP(1, (16, 16), activation, generator=torch.Generator().manual_seed(0))
+    X, Y = problem(steps=3)
+    assert_equal_to_the_loop(network, X * 1e3, Y, step_size=1e-9)
+
+
 def test_it_is_compiled_where_it_can_be():
     known = platform.system() == "Linux" and platform.machine() == "x86_64"
     if not known or not shutil.which("gcc"):
@@ -192,10 +215,12 @@ def test_the_smallest_numbers_are_still_numbers():
     assert (torch.tensor([1e-40]) * 0.5).item() > 0
 
 
-def test_a_library_of_another_machine_is_not_used(monkeypatch, tmp_path):
+@pytest.mark.parametrize("library", ["of another machine", "of older source"])
+def test_a_library_that_does_not_fit_is_not_used(monkeypatch, tmp_path, library):
     broken = tmp_path / "_fused_loop.so"
     broken.write_bytes(b"not for this machine")
-    spec = SimpleNamespace(origin=str(broken))
+    other = torch._C.__file__  # has not got the function either
+    spec = SimpleNamespace(origin=other if library == "of older source" else str(broken))
     monkeypatch.setattr(fused_loop, "find_spec", lambda name: spec)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     with pytest.warns(RuntimeWarning, match="install metabo again"):

@@ -1,6 +1,7 @@
 """From a family to a Prior."""
 
 import json
+import math
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -98,6 +99,24 @@ def test_two_tasks_of_one_observation() -> None:
     assert prior.provenance["chosen"]["shifts"] is None
 
 
+@pytest.mark.parametrize("outputs", [[[1.0, 2.0], [3.0, 4.0]], [[1.0, 2.0, 1.0, 3.0] * 2]])
+def test_one_point(outputs: list[list[float]]) -> None:
+    """So many observations are of the same that the mean of its features is exact."""
+    prior = train(of_one_input(*outputs, spread=0.0), MetaTrainSettings.smoke())
+    assert predictions(prior).isfinite().all()
+    assert prior.plain is not None
+    assert all(
+        map(math.isfinite, [prior.plain.on_features.outputscale, prior.plain.on_features.noise])
+    )
+
+
+def test_each_task_at_a_point_of_its_own() -> None:
+    space = InputSpace.from_bounds((0.0, 1.0))
+    Y = torch.tensor([[1.0], [1.5]]).double()
+    tasks = [Task(str(x), space, torch.full((2, 1), x).double(), Y + x) for x in (0.2, 0.8)]
+    assert predictions(train(TableFamily(tasks, space))).isfinite().all()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("levels", [[1.0, 1.0, 1.0, 1.0], [1.0, 2.0, 3.0, 4.0]])
 def test_nothing_changes_along_the_input(levels: list[float]) -> None:
@@ -125,6 +144,12 @@ def test_the_seed_decides() -> None:
     for name, value in first.mixture.tensors().items():
         assert torch.equal(value, second.mixture.tensors()[name]), name
     assert not torch.equal(predictions(first), predictions(other))
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_seeds_out_of_range_are_refused(seed: int) -> None:
+    with pytest.raises(ValueError, match=f"the seed is {seed}: give a whole number from 0 to 42"):
+        meta_train(LogisticFamily(), seed=seed)
 
 
 def test_the_global_generator_is_left_alone() -> None:

@@ -143,6 +143,18 @@ class TestMinibatch:
             assert set(rows) <= set(X[t, : int(counts[t]), 0].tolist())
             assert found.Y[t, :count].tolist() == [row + 100 for row in rows]
 
+    @pytest.mark.parametrize(("wanted", "drawn"), [(2, 2), (9, 4)])
+    def test_some_tasks_and_observations(self, wanted: int, drawn: int) -> None:
+        X = torch.arange(24.0).view(4, 6, 1)  # of task t, 6 t to 6 t + 5
+        batch = TaskBatch(X, X[..., 0] + 100, torch.full((4,), 6))
+        draws = [batch.some(wanted, 3, torch.Generator().manual_seed(i)) for i in range(20)]
+        tasks = [(found.X[..., 0] // 6).int() for found in draws]
+        assert all(found.shape == (drawn, 3) for found in tasks)
+        assert all((found == found[:, :1]).all() for found in tasks)
+        assert all(len(found[:, 0].unique()) == drawn for found in tasks)
+        assert len({tuple(found[:, 0].tolist()) for found in tasks}) > 1
+        assert all(torch.equal(found.Y, found.X[..., 0] + 100) for found in draws)
+
     def test_rows_are_observations_of_their_task(self) -> None:
         batch = ragged(2, 7, 1, 3)
         X, Y = batch.minibatch(4, 50, torch.Generator().manual_seed(0))

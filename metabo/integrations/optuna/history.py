@@ -13,16 +13,14 @@ from torch import Tensor
 
 from metabo.column import LARGEST
 from metabo.integrations.optuna.distributions import point
-from metabo.optimizer import PriorCollapsedWarning
+from metabo.optimizer import PriorCollapsedWarning, has_collapsed
 from metabo.prior import Prior
 from metabo.space import InputSpace, SpaceError
+from metabo.surrogates.kriging_believer import believe
 from metabo.surrogates.mixture_prior_gp import MixturePriorGP
 
 PROPOSED = "metabo:proposed"
 """The system attribute of a trial that holds its point, by input, in the Prior's units."""
-
-_COLLAPSED = 0.1  # with less of the posterior on the Prior, the broad part is fitted to the study
-_WORSE = 2.0  # standard deviations by which a failed trial is taken to be worse than expected
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,19 +30,22 @@ class History:
     Attributes:
         X: `n x d`, complete trials, in the Prior's units.
         values: `n x 1`, theirs, as the user has them.
-        X_missing: `m x d`, trials without a value that counts.
-        worse: `m x 1`, by how many standard deviations they are taken to be worse than expected.
+        X_running: `p x d`, trials without a value yet.
+        X_failed: `f x d`, trials that have none that counts.
     """
 
     X: Tensor
     values: Tensor
-    X_missing: Tensor
-    worse: Tensor
+    X_running: Tensor
+    X_failed: Tensor
 
     @classmethod
     def of(cls, study: Study, space: InputSpace, *, without: int) -> Self:
         """A study's trials, `without` the one of that number."""
-        X, values, X_missing, worse = [], [], [], []
+        X: list[Tensor] = []
+        values: list[float] = []
+        X_running: list[Tensor] = []
+        X_failed: list[Tensor] = []
         for trial in study.get_trials(deepcopy=False):
             x = None if trial.number == without else _point(space, trial)
             if x is None:
@@ -53,23 +54,22 @@ class History:
                 X.append(x)
                 values.append(trial.values[0])
             else:
-                X_missing.append(x)
-                worse.append(0.0 if trial.state == TrialState.RUNNING else _WORSE)
-        return cls(_rows(X, space), _column(values), _rows(X_missing, space), _column(worse))
+                (X_running if trial.state == TrialState.RUNNING else X_failed).append(x)
+        others = _rows(X_running, space), _rows(X_failed, space)
+        return cls(_rows(X, space), _column(values), *others)
 
     def surrogate(self, prior: Prior, *, maximize: bool) -> MixturePriorGP:
-        """The model, given what is known and what must be assumed; larger is better."""
+        """The model, given what is known and what must be assumed, as in the `Optimizer`.
+
+        Larger is better.
+        """
         if maximize == prior.minimize:
             prior = prior.negated()
         model = MixturePriorGP(self.X, self.values if maximize else -self.values, prior)
-        if len(self.X) > 1 and float(model.prior_weight) < _COLLAPSED:
+        if has_collapsed(model, len(self.X)):
             _warn(len(self.X), float(model.prior_weight))
             model = model.with_fitted_broad()
-        if len(self.X_missing) == 0:
-            return model
-        expected = model.mixture_posterior(self.X_missing, model.conditioned, False)
-        assumed = expected.mean - self.worse * expected.variance.sqrt()
-        return model.condition_on_observations(self.X_missing, assumed.detach())
+        return believe(model, self.X_running, self.X_failed, None)
 
 
 def _point(space: InputSpace, trial: FrozenTrial) -> Tensor | None:

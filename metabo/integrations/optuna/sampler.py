@@ -43,7 +43,7 @@ class MetaboSampler(BaseSampler):
 
     The study may go in the opposite direction of those that the Prior was learned from. A running
     trial counts as if it had the value that is expected of it, so that parallel trials differ; a
-    failed, pruned or infeasible one as if it were two standard deviations worse than expected.
+    failed, pruned or infeasible one as the worse end of the 90% interval.
     Trials that run one after the other are decided by the seed.
 
     Args:

@@ -23,10 +23,12 @@ from optuna.testing.pytest_samplers import (
 from optuna.trial import Trial, TrialState
 
 from metabo.integrations.optuna import MetaboSampler, OutsidePriorWarning
-from metabo.integrations.optuna.history import PROPOSED
+from metabo.integrations.optuna.history import PROPOSED, History
+from metabo.optimizer import Optimizer
 from metabo.prior import Prior
 from metabo.space import InputSpace
 from metabo.surrogates import MixturePriorGP
+from metabo.surrogates.kriging_believer import believe
 
 Made = Callable[..., Prior]
 SPACE = {"x1": FloatDistribution(-4, 4), "x2": FloatDistribution(0, 1)}
@@ -178,6 +180,25 @@ class TestTrialsWithoutAValue:
         study.tell(trial, state=state)
         # At one with the value that was expected, less would be left to fear nearby.
         assert abs(study.ask().suggest_float("x", -4, 4) - x) > 0.05
+
+    def test_the_model_is_the_optimizers(self, line: Prior) -> None:
+        study, optimizer = study_of(line), Optimizer(line)
+        for x, state in ((0.5, "told"), (-2.0, "told"), (2.0, "failed"), (3.0, "running")):
+            study.enqueue_trial({"x": x})
+            trial = study.ask()
+            y = bowl(trial)
+            if state == "told":
+                study.tell(trial, y)
+                optimizer.tell({"x": x}, y)
+            elif state == "failed":
+                study.tell(trial, state=TrialState.FAIL)
+        history = History.of(study, line.space, without=-1)
+        ours = history.surrogate(line, maximize=True)
+        pending, failed = torch.tensor([[3.0], [2.0]]).double().split(1)
+        theirs = believe(optimizer.model, pending, failed, None)
+        grid = line.space.sample(20, seed=0)
+        assert torch.equal(ours.posterior(grid).mean, theirs.posterior(grid).mean)
+        assert torch.equal(ours.posterior(grid).variance, theirs.posterior(grid).variance)
 
     def test_infeasible_and_infinite_ones_teach_no_value(self, line: Prior) -> None:
         study = study_of(line)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pandas as pd
-from inner_loop_alternatives import IMPLEMENTATIONS
 from matplotlib.figure import Figure
+
+from parts.inner_loop_alternatives import IMPLEMENTATIONS
 
 
 def draw(rows: pd.DataFrame) -> Figure:

@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from fused_inner_loop import COMPILER, cpp
 from torch import Tensor, nn
 
 from metabo.meta_training.autograd_loop import adapt_weights, task_loss
@@ -20,6 +19,7 @@ from metabo.meta_training.cuda_graph import adapt_by_graph
 from metabo.meta_training.fused_loop import is_compiled
 from metabo.meta_training.inner_loop import adapt_layers
 from metabo.network import MLP, stacked_output
+from parts.fused_inner_loop import COMPILER, cpp
 
 Run = Callable[[], Any]
 STEP_SIZE = 0.02

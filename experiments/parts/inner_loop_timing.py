@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from inner_loop_alternatives import IMPLEMENTATIONS, Run
 
 from metabo.network import MLP
+from parts.inner_loop_alternatives import IMPLEMENTATIONS, Run
 
 _LONG = 4.0  # seconds of a call, beyond which two turns must do
 
