@@ -4,36 +4,29 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from typing import Any, NamedTuple, Self, overload
 
 import pandas as pd
 import torch
-from botorch.acquisition import AcquisitionFunction
 from torch import Tensor
 
-from metabo.acquisition_search import ExhaustedError, search_space
 from metabo.candidates import Candidates
-from metabo.column import LARGEST
-from metabo.constraint import Constraint, LogFeasibleImprovement
+from metabo.constraint import Constraint
 from metabo.cores import one_thread
+from metabo.measured import measured
 from metabo.objective import Defined, Objective, OfNegative, negative, response
 from metabo.prior import Prior
-from metabo.session import Session, meant
+from metabo.proposer import Proposer
+from metabo.session import Session
+from metabo.session_models import PriorCollapsedWarning, has_collapsed
 from metabo.space import InputSpace, SpaceError
-from metabo.surrogates.incumbent_improvement import LogIncumbentImprovement
-from metabo.surrogates.kriging_believer import believe
 from metabo.surrogates.mixture_prior_gp import MixturePriorGP
 
+__all__ = ["Expected", "Optimizer", "PriorCollapsedWarning", "has_collapsed"]
+
 _MANY = 500  # observations: the products of more are worth several threads
-_COLLAPSED = 0.1  # with less of the posterior on the Prior, the broad part is fitted to the task
-
-
-class PriorCollapsedWarning(UserWarning):
-    """The observations say that the task is not of the Prior's family."""
 
 
 class Expected(NamedTuple):
@@ -93,9 +86,7 @@ class Optimizer:
         self.seed = int(seed)  # NumPy's numbers cannot be written to a journal
         self.minimize = bool(prior.minimize if minimize is None else minimize)
         self.objective = objective if objective is not None else self._sign_objective()
-        self._candidates = None if candidates is None else Candidates(prior.space, candidates)
-        self._warned: set[str | None] = set()
-        self._models: dict[str | None, tuple[Tensor, MixturePriorGP]] = {}
+        choices = None if candidates is None else Candidates(prior.space, candidates)
         self.constraints = _checked(prior.space, constraints or {})
         identity = {"prior": prior.digest, "seed": self.seed, "minimize": self.minimize}
         if self.constraints:
@@ -104,6 +95,7 @@ class Optimizer:
                 for name, c in self.constraints.items()
             }
         self._session = Session(prior.space, journal, identity, list(self.constraints))
+        self._proposer = Proposer(prior, self._session, self.constraints, choices, self.seed)
 
     def close(self) -> None:
         """Let others open the journal."""
@@ -130,22 +122,7 @@ class Optimizer:
         `PriorCollapsedWarning` says so, once.
         """
         with self._threads():
-            return self._model_of(
-                None, lambda: MixturePriorGP(*self._observations(), self.prior), stacklevel=5
-            )
-
-    def _model_of(
-        self, output: str | None, build: Callable[[], MixturePriorGP], stacklevel: int
-    ) -> MixturePriorGP:
-        """The model of a constrained output, or of the response if None; made once after a tell."""
-        told, model = self._models.get(output, (None, None))
-        if model is None or told is not self._session.Y:  # which each tell replaces
-            model = build()
-            if has_collapsed(model, len(self)):
-                self._warn(output, float(model.prior_weight), stacklevel)
-                model = model.with_fitted_broad()
-            self._models[output] = self._session.Y, model
-        return model
+            return self._proposer.models.of_response
 
     def _threads(self) -> AbstractContextManager[None]:
         """One thread, unless products are large.
@@ -153,20 +130,6 @@ class Optimizer:
         Beside work that keeps all cores busy, threads of small products wait for each other.
         """
         return one_thread() if len(self) < _MANY else nullcontext()
-
-    def _warn(self, output: str | None, prior_weight: float, stacklevel: int) -> None:
-        if output in self._warned:
-            return
-        self._warned.add(output)
-        what = "this task" if output is None else f"the constrained output {output!r}"
-        warnings.warn(
-            f"after {len(self)} observations the probability that {what} is of the Prior's "
-            f"family is {prior_weight:.2g}: proposals rest on an ordinary Gaussian process "
-            "that is fitted to these observations alone. Check the units, and whether the "
-            f"Prior is for this kind of {'task' if output is None else 'output'}",
-            PriorCollapsedWarning,
-            stacklevel=stacklevel,
-        )
 
     def _observations(self) -> tuple[Tensor, Tensor]:
         """X, and Y in the Prior's units, where larger is better."""
@@ -205,16 +168,11 @@ class Optimizer:
         """
         if q is not None and q < 1:
             raise ValueError(f"q is {q}; ask for at least one point")
-        session, columns = self._session, self._columns(fixed or {})
-        pending = session.pending
         with self._threads():
-            model = self.model
-            for _ in range(q or 1):
-                point = self._propose(model, pending, columns)
-                pending = torch.cat([pending, point[None]])
-        asked = self.prior.space.to_dicts(pending[len(session.pending) :])
-        if q is not None or session.journal is not None:
-            session.record("asked", *asked)
+            points = self._proposer.propose(q or 1, fixed or {}, self._objective(), self.met)
+        asked = self.prior.space.to_dicts(points)
+        if q is not None or self._session.journal is not None:
+            self._session.record("asked", *asked)
         return asked[0] if q is None else asked
 
     def tell(
@@ -252,8 +210,8 @@ class Optimizer:
                 f"{'is' if len(others) == 1 else 'are'} told at {dict(x)}: {name!r} is one too "
                 f"{'many' if name in others else 'few'}"
             )
-        others = {name: _finite(value, x, name) for name, value in others.items()}
-        self._session.record("told", x, y=_finite(y, x), constraints=others)
+        others = {name: measured(value, x, name) for name, value in others.items()}
+        self._session.record("told", x, y=measured(y, x), constraints=others)
 
     def hold(self, x: Mapping[str, Any]) -> None:
         """Count a point that somebody is evaluating as pending, as if it had been asked for.
@@ -325,75 +283,6 @@ class Optimizer:
         defined = Defined(self.objective)
         return defined if self.prior.sign > 0 else OfNegative(defined)
 
-    def _columns(self, fixed: Mapping[str, Any]) -> dict[int, float]:
-        """The fixed inputs by column, checked."""
-        if not fixed:
-            return {}
-        space = self.prior.space
-        anywhere = space.to_dicts(space.sample(1, seed=0))[0]
-        values = space.snap(space.to_tensor({**anywhere, **fixed}))[0].tolist()
-        return {space.names.index(name): values[space.names.index(name)] for name in fixed}
-
-    def _propose(self, model: MixturePriorGP, pending: Tensor, fixed: dict[int, float]) -> Tensor:
-        """The best point, `d`, while others are pending."""
-        failed, objective = self._session.failed, self._objective()
-        taken = torch.cat([pending, failed])
-        believing = believe(model, pending, failed, objective)
-        acquisition = self._acquisition(believing, objective)
-        if self._candidates is not None:
-            return self._best_candidate(acquisition, taken, fixed)
-        seed = self.seed + len(self) + len(taken)
-        known = self.prior.known_points
-        point = search_space(
-            acquisition,
-            self.prior.space,
-            self._session.X,
-            seed=seed,
-            fixed=fixed,
-            X_taken=taken,
-            X_known=known,
-        )
-        # Beside a known point its effect counts, too: what is meant is the point itself.
-        same = None if fixed else meant(self.prior.space, known, point)
-        return point if same is None else known[same]
-
-    def _acquisition(
-        self, model: MixturePriorGP, objective: Objective | None
-    ) -> AcquisitionFunction:
-        X, others = self._session.X, self._session.others
-        improvement = LogIncumbentImprovement(
-            model,
-            objective=objective,
-            X_evaluated=X[self.met] if self.constraints else None,
-            measured_once=self._candidates is not None,  # each is proposed once
-            seed=self.seed,
-        )
-        if not self.constraints:
-            return improvement
-        models = []
-        for (name, constraint), values in zip(self.constraints.items(), others.T, strict=True):
-            build = partial(constraint.surrogate, X, values)
-            models.append(self._model_of(name, build, stacklevel=6))
-        return LogFeasibleImprovement(improvement, list(self.constraints.values()), models)
-
-    def _best_candidate(
-        self, acquisition: AcquisitionFunction, taken: Tensor, fixed: dict[int, float]
-    ) -> Tensor:
-        assert self._candidates is not None
-        left = self._candidates.left(torch.cat([self._session.X, taken]), fixed)
-        if len(left) == 0:
-            which = " with these fixed inputs" if fixed else ""
-            raise ExhaustedError(
-                f"all {len(self._candidates)} candidates{which} have been evaluated, have failed "
-                "or are pending"
-            )
-        return self._candidates.best(acquisition, left)
-
-
-def has_collapsed(model: MixturePriorGP, num_observations: int) -> bool:
-    """Whether observations say that the task is not of the Prior's family; one alone cannot."""
-    return num_observations >= 2 and float(model.prior_weight) <= _COLLAPSED
-
 
 def _checked(space: InputSpace, constraints: Mapping[str, Constraint]) -> dict[str, Constraint]:
     for name, constraint in constraints.items():
@@ -403,29 +292,3 @@ def _checked(space: InputSpace, constraints: Mapping[str, Constraint]) -> dict[s
                 "the same runs, or with the same space"
             )
     return dict(constraints)
-
-
-def _finite(y: Any, x: Mapping[str, Any], name: str = "y") -> float:
-    try:
-        # What has an item is a tensor, an array or one of NumPy's numbers.
-        number = _number(y.item() if hasattr(y, "item") else y)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{name} must be one number; got {y!r} at {dict(x)}") from error
-    if LARGEST < abs(number) < math.inf:
-        raise ValueError(
-            f"{name} is {number:g} at {dict(x)}, too large to compute with: choose another unit"
-        )
-    if not math.isfinite(number):
-        raise ValueError(
-            f"{name} is {number} at {dict(x)}: tell a failed evaluation as tell(x, failed=True)"
-        )
-    return number
-
-
-def _number(y: Any) -> float:
-    if not hasattr(y, "__float__"):  # as text, which may be that of a number
-        raise TypeError
-    try:
-        return float(y)
-    except OverflowError:  # a whole number of hundreds of digits
-        return math.inf

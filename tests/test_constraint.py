@@ -120,5 +120,5 @@ def test_a_constrained_output_may_be_of_another_family(make_prior: Made, observe
         optimizer.ask(2)
     heat = [w for w in caught if "heat" in str(w.message)]
     assert [w.filename for w in heat] == [__file__]
-    (_, model), count = optimizer._models["heat"], prior.mixture.num_components
+    (model,), count = optimizer._proposer.models.of_constraints, prior.mixture.num_components
     assert model.prior.mixture.num_components == count + 1

@@ -19,10 +19,12 @@ LAYERS = [
     {"integrations", "benchmark"},
     {"pages"},
     {"optimizer"},
+    {"proposer"},
+    {"session_models"},
     {"constraint", "candidates"},
     {"surrogates", "baselines", "meta_training"},
     {"prior"},
-    {"mixture", "network", "tasks", "session", "acquisition_search", "space_file"},
+    {"mixture", "network", "tasks", "session", "acquisition_search", "space_file", "measured"},
     {"space"},
     {
         "column",

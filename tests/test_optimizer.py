@@ -2,9 +2,7 @@
 
 import math
 from collections.abc import Callable
-from decimal import Decimal
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -12,7 +10,7 @@ from torch import Tensor
 
 from metabo.constraint import Constraint
 from metabo.objective import affine
-from metabo.optimizer import Optimizer, PriorCollapsedWarning
+from metabo.optimizer import Optimizer
 from metabo.prior import Prior
 from metabo.space import SpaceError
 from metabo.surrogates import MixturePriorGP
@@ -117,25 +115,6 @@ class TestAsk:
         assert len(optimizer) == 0
         assert torch.equal(torch.get_rng_state(), state)
 
-    def test_goes_on_as_an_ordinary_gp_where_the_prior_is_wrong(self, make_prior: Made) -> None:
-        optimizer = Optimizer(make_prior(broad=0.1), seed=0)
-        assert len(optimizer.model.prior.mixture.log_weights) == 24
-        generator = torch.Generator().manual_seed(0)
-        for row in torch.rand(12, 2, generator=generator, dtype=torch.float64):
-            x = {"x1": 8 * float(row[0]) - 4, "x2": float(row[1])}
-            optimizer.tell(x, 1000 * math.sin(2 * x["x1"]))
-        with pytest.warns(PriorCollapsedWarning, match="after 12 observations") as caught:
-            model, again = optimizer.model, optimizer.model
-        assert len(caught) == 1
-        fitted = model.prior.mixture
-        assert float(model.prior_weight) < 0.01
-        assert fitted.num_components == 25
-        assert int(fitted.is_broad.sum()) == 21
-        weights = model.conditioned.log_weights.exp()
-        assert weights[-1] > 0.5
-        X = torch.tensor([[0.5, 0.5]], dtype=torch.float64)
-        torch.testing.assert_close(model.posterior(X).mean, again.posterior(X).mean)
-
 
 class TestCandidates:
     @pytest.mark.parametrize("kind", ["tensor", "frame", "dicts"])
@@ -203,33 +182,6 @@ class TestTell:
     def test_unknown_category(self, mixed_prior: Prior) -> None:
         with pytest.raises(SpaceError, match="cubic"):
             Optimizer(mixed_prior).tell({"rate": 0.1, "depth": 2, "kernel": "cubic"}, 1.0)
-
-    def test_numbers_of_any_kind(self, prior: Prior) -> None:
-        optimizer, x = Optimizer(prior), {"x1": 0.5, "x2": 0.5}
-        for value in (1, 1.5, torch.tensor(2.0), torch.tensor([[2.5]]), pd.Series([3.0])[0]):
-            optimizer.tell(x, value)
-        for value in (np.float32(3.5), np.array(4), np.array([4.5]), Decimal(5)):
-            optimizer.tell(x, value)  # type: ignore[arg-type]
-        assert optimizer.model.train_targets.tolist() == [1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5]
-        assert optimizer.best() == (x, 5.0)
-
-    @pytest.mark.parametrize(
-        "value",
-        [
-            torch.tensor([1.0, 2.0]),
-            torch.tensor([]),
-            torch.tensor(1j),
-            np.array([1.0, 2.0]),
-            np.array("1"),
-            pd.Series([1.0, 2.0]),
-            [1.0],
-        ],
-    )
-    def test_values_that_are_not_one_number(self, prior: Prior, value: object) -> None:
-        optimizer = Optimizer(prior)
-        with pytest.raises(ValueError, match=r"y must be one number; got (.|\n)* at {'x1': 0.5"):
-            optimizer.tell({"x1": 0.5, "x2": 0.5}, value)  # type: ignore[arg-type]
-        assert len(optimizer) == 0
 
     def test_who_changes_the_observations_changes_a_copy(self, prior: Prior) -> None:
         optimizer = Optimizer(prior, constraints={"c": Constraint(prior, high=1.0)})
@@ -314,17 +266,3 @@ def test_earlier_observations_move_the_next_point(prior: Prior, observe: Observe
     for x, y in zip(prior.space.to_dicts(X), Y, strict=True):
         optimizer.tell(x, float(y))
     assert optimizer.ask() != first
-
-
-@pytest.mark.filterwarnings("ignore::metabo.PriorCollapsedWarning")
-def test_a_model_is_made_once_after_each_tell(make_prior: Made) -> None:
-    optimizer = Optimizer(make_prior(broad=0.3, offset=0.0, scale=1.0))
-    for x1 in (-3.0, 0.0, 3.0):
-        before = optimizer.model
-        optimizer.tell({"x1": x1, "x2": 0.5}, 40.0 * x1)
-        assert optimizer.model is not before
-        assert optimizer.model is optimizer.model
-    model = optimizer.model
-    assert len(model.data) == 3
-    optimizer.ask(2)
-    assert optimizer.model is model

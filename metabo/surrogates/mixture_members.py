@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from botorch.acquisition.objective import PosteriorTransform
+from botorch.exceptions.errors import UnsupportedError
 from botorch.models.model import Model
 from botorch.posteriors import Posterior
 from botorch.posteriors.fully_bayesian import GaussianMixturePosterior
@@ -26,12 +27,20 @@ class MixtureMembers(Model):
     Args:
         model: The mixture, not batched.
         num_members: S.
+
+    Raises:
+        UnsupportedError: If the model is batched, or has an outcome transform.
     """
 
     _is_ensemble = True
 
     def __init__(self, model: MixturePriorGP, num_members: int) -> None:
         super().__init__()
+        if model.batch_shape or hasattr(model, "outcome_transform"):
+            raise UnsupportedError(
+                "members() is for one task at a time, without an outcome transform: build the "
+                "model from n x d observations of the transformed output"
+            )
         self.model = model
         # Systematic resampling: one member at the middle of each 1 / S of the weights.
         shares = model.conditioned.log_weights.exp().cumsum(-1)

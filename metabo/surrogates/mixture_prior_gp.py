@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Self
 
-import torch
 from botorch.acquisition.objective import PosteriorTransform, ScalarizedPosteriorTransform
 from botorch.exceptions.errors import UnsupportedError
 from botorch.models.model import FantasizeMixin, Model
@@ -24,9 +22,9 @@ from gpytorch.mlls import MarginalLogLikelihood
 from gpytorch.models import GP
 from torch import Size, Tensor
 
-from metabo.mixture import ConditionedMixture, Mixture, condition, fit_broad
-from metabo.mixture.conditioning import Marginals, Prediction
+from metabo.mixture import ConditionedMixture
 from metabo.prior import Prior
+from metabo.surrogates.conditioned_prior import ConditionedPrior
 from metabo.surrogates.mixture_members import MixtureMembers
 from metabo.surrogates.mixture_posterior import MixturePosterior
 from metabo.surrogates.parameter_posterior import ParameterPosterior
@@ -36,9 +34,6 @@ from metabo.surrogates.training_data import (
     check_training_data,
     refuse_learned_scales,
 )
-from metabo.surrogates.warped_posterior import WarpedPosterior
-
-_MOST_NUMBERS = 20_000_000  # in the covariances of all components; more would be gigabytes
 
 
 class MixturePriorGP(Model, GP, FantasizeMixin):
@@ -107,43 +102,21 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
             given: The Prior as it was given, whole.
         """
         prior = prior.to(data.X.device) if prior.device != data.X.device else prior
-        self.data, self.prior, self._given = data, prior, given
+        self.data, self._given = data, given
         self.train_inputs = (data.X.expand(*data.Y.shape[:-1], data.X.shape[-1]),)
         self.train_targets = data.Y.squeeze(-1)
-        self.prior = self._screened()
-        self.conditioned = condition(self.prior.mixture, *self._observations())
-        self._likely = self.conditioned.likely()
+        self._conditioned_prior = ConditionedPrior(prior, data, self._preprocess(data.X))
         self.__dict__.pop("likelihood", None)
 
-    def _screened(self) -> Prior:
-        """The Prior, without the components that a part of many observations rules out.
+    @property
+    def prior(self) -> Prior:
+        """What is left of the Prior, where many observations rule out some of it."""
+        return self._conditioned_prior.prior
 
-        Each component has a covariance of its own, so that memory is their number times n x n.
-        """
-        n, mixture = len(self.data), self.prior.mixture
-        part = math.isqrt(_MOST_NUMBERS // mixture.num_components)
-        if n <= part:
-            return self.prior
-        rows = torch.linspace(0, n - 1, part, device=self.data.X.device).long()
-        some = condition(mixture, *self._observations(self.data.select(rows)))
-        return self.prior.select(some.is_likely())
-
-    def _observations(
-        self, data: TrainingData | None = None
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """Features, encoded inputs, targets and known noise variances, in model units."""
-        data = data or self.data
-        features, inputs = self.prior.encode(self._preprocess(data.X).double())
-        Y, noise = data.Y.squeeze(-1).double(), None
-        if data.Yvar is not None:
-            noise = self._to_model_noise(data.Yvar.squeeze(-1).double(), Y)
-        return features, inputs, self.prior.to_model(Y), noise
-
-    def _to_model_noise(self, variance: Tensor, Y: Tensor) -> Tensor:
-        """Noise variances of outputs Y, in the user's units, in model units."""
-        if self.prior.warp is None:  # whatever Y is
-            return variance / self.prior.output_scale**2
-        return variance * (2 * self.prior.log_slope(Y)).exp()
+    @property
+    def conditioned(self) -> ConditionedMixture:
+        """The posterior mixture, in model units."""
+        return self._conditioned_prior.mixture
 
     def _preprocess(self, X: Tensor) -> Tensor:
         transform = getattr(self, "input_transform", None)
@@ -152,13 +125,9 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
     @cached_property
     def likelihood(self) -> GaussianLikelihood:
         """For code that builds a marginal log likelihood around any model; there is no fitting."""
-        weights = self.conditioned.log_weights.detach().exp()
-        noise = (weights * self.prior.mixture.noises).sum(-1, keepdim=True)
         likelihood = GaussianLikelihood(noise_constraint=Positive(), batch_shape=self.batch_shape)
         likelihood = likelihood.to(self.train_targets)
-        middle = self.prior.to_user(torch.zeros_like(noise))
-        slope = self.prior.log_slope(middle).exp()
-        likelihood.noise = (noise / slope.square()).to(self.train_targets)
+        likelihood.noise = self._conditioned_prior.noise.to(self.train_targets)
         return likelihood.requires_grad_(False)
 
     def _set_transformed_inputs(self) -> None:
@@ -208,14 +177,12 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
 
         In the user's units, or after the outcome transform if there is one.
         """
-        slopes = self.prior.log_slope(self.data.Y.squeeze(-1).double())
-        return self.conditioned.log_evidence + slopes.sum(-1)
+        return self._conditioned_prior.log_evidence
 
     @property
     def prior_weight(self) -> Tensor:
         """The probability, `batch_shape`, that the task belongs to the Prior's family."""
-        of_family = ~self.prior.mixture.is_broad
-        return self.conditioned.log_weights[..., of_family].exp().sum(-1)
+        return self._conditioned_prior.weight
 
     def posterior(  # type: ignore[override]
         self,
@@ -235,7 +202,9 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
                 mixture; others take its moments.
         """
         _check_output_indices(output_indices)
-        posterior: Posterior = self.mixture_posterior(X, self._likely, observation_noise)
+        posterior: Posterior = self.mixture_posterior(
+            X, self._conditioned_prior.likely, observation_noise
+        )
         if hasattr(self, "outcome_transform"):
             posterior = self.outcome_transform.untransform_posterior(posterior, X=X)
         if posterior_transform is None:
@@ -255,36 +224,7 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
         self, X: Tensor, conditioned: ConditionedMixture, observation_noise: bool | Tensor
     ) -> MixturePosterior:
         """The posterior before transforms, of all components or of some; arguments as above."""
-        prediction = conditioned.predict(*self.encode(X))
-        noise = self._noise_of_new(observation_noise, conditioned.mixture, prediction.means)
-        return self._in_user_units(conditioned.log_weights, prediction, noise)
-
-    def _noise_of_new(self, asked: bool | Tensor, mixture: Mixture, means: Tensor) -> Tensor | None:
-        """The noise variance of observations to come, `... x C x q` or `C x 1`, in model units."""
-        if isinstance(asked, Tensor):
-            known: Tensor | None = asked.squeeze(-1).unsqueeze(-2)
-        elif asked:
-            known = self.data.mean_known_noise
-        else:
-            return None
-        if known is None:
-            return mixture.noises[:, None]
-        # as far as it spreads where the observation is expected
-        return self._to_model_noise(known.double(), self.prior.to_user(means))
-
-    def _in_user_units(
-        self, log_weights: Tensor, prediction: Prediction | Marginals, noise: Tensor | None = None
-    ) -> MixturePosterior:
-        """The posterior with these Gaussians, in model units, as its components."""
-        posterior = MixturePosterior(
-            log_weights,
-            prediction,
-            noise=noise,
-            offset=self.prior.output_offset,
-            scale=self.prior.output_scale,
-            dtype=self.train_inputs[0].dtype,
-        )
-        return posterior if self.prior.warp is None else WarpedPosterior(posterior, self.prior.warp)
+        return self._conditioned_prior.posterior(self.encode(X), conditioned, observation_noise)
 
     def with_fitted_broad(self) -> MixturePriorGP:
         """The model with one more broad component: an ordinary GP fitted to these observations.
@@ -296,16 +236,7 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
             UnsupportedError: If the model is batched, has fewer than two observations, or no broad
                 component.
         """
-        broad = self.prior.mixture.is_broad
-        if self.batch_shape or len(self.data) < 2 or not bool(broad.any()):
-            raise UnsupportedError(
-                "with_fitted_broad() needs one task, with two observations, and broad components"
-            )
-        component = fit_broad(*self._observations())
-        # What was fitted pays for it: Schwarz's criterion, for the grid next to it was not.
-        fitted = 2 + component.lengthscales.shape[-1]
-        share = float(self.prior.mixture.log_weights.exp()[broad].sum())
-        prior = self.prior.with_broad(component, share * len(self.data) ** (-fitted / 2))
+        prior = self._conditioned_prior.with_fitted_broad()
         return self._rebuilt(self.data, prior, prior)
 
     def parameter_posterior(self) -> ParameterPosterior:
@@ -314,14 +245,7 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
         Raises:
             UnsupportedError: If the family has no known parameters.
         """
-        parameters = self.prior.parameters
-        if parameters is None:
-            raise UnsupportedError(
-                "this prior's family has no known parameters: meta_train a FunctionFamily, such as "
-                "LogisticFamily, to infer them"
-            )
-        means, covariances = parameters.posterior(self.conditioned)
-        return ParameterPosterior(parameters, self.conditioned.log_weights, means, covariances)
+        return ParameterPosterior.of(self.prior, self.conditioned)
 
     def leave_one_out(self) -> MixturePosterior:
         """What the other observations say of each one, `batch_shape x n x 1 x 1`, noise included.
@@ -329,7 +253,7 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
         In closed form, as BoTorch's `efficient_loo_cv` does for one Gaussian; before the outcome
         transform is undone.
         """
-        return self._in_user_units(*self.conditioned.leave_one_out())
+        return self._conditioned_prior.leave_one_out()
 
     def members(self, num_members: int = 64) -> MixtureMembers:
         """The mixture as equally likely members, which BoTorch averages an acquisition value over.
@@ -340,11 +264,6 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
         Raises:
             UnsupportedError: If the model is batched, or has an outcome transform.
         """
-        if self.batch_shape or hasattr(self, "outcome_transform"):
-            raise UnsupportedError(
-                "members() is for one task at a time, without an outcome transform: build the "
-                "model from n x d observations of the transformed output"
-            )
         return MixtureMembers(self, num_members)
 
     def condition_on_observations(
@@ -413,7 +332,7 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
 
     def __call__(self, X: Tensor) -> MultivariateNormal:
         """The Gaussian with the posterior's moments, `batch_shape x q`, for code that wants one."""
-        return self.mixture_posterior(X, self._likely, False).distribution
+        return self.mixture_posterior(X, self._conditioned_prior.likely, False).distribution
 
     def forward(self, X: Tensor) -> MultivariateNormal:
         """What would be the prior, if it were one Gaussian.

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import pandas as pd
 import torch
+from botorch.exceptions.errors import UnsupportedError
 from torch import Tensor
 
-from metabo.mixture import ParameterMap
+from metabo.mixture import ConditionedMixture, ParameterMap
 from metabo.mixture.conditioning import Marginals
+from metabo.prior import Prior
 from metabo.surrogates.mixture_posterior import MixturePosterior
 
 
@@ -29,6 +32,21 @@ class ParameterPosterior:
     log_weights: Tensor
     means: Tensor
     covariances: Tensor
+
+    @classmethod
+    def of(cls, prior: Prior, conditioned: ConditionedMixture) -> Self:
+        """That of a Prior's parameters, given what its mixture was conditioned on.
+
+        Raises:
+            UnsupportedError: If the family has no known parameters.
+        """
+        if prior.parameters is None:
+            raise UnsupportedError(
+                "this prior's family has no known parameters: meta_train a FunctionFamily, such as "
+                "LogisticFamily, to infer them"
+            )
+        means, covariances = prior.parameters.posterior(conditioned)
+        return cls(prior.parameters, conditioned.log_weights, means, covariances)
 
     @property
     def mean(self) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ from botorch.sampling.pathwise.utils import get_input_transform, get_output_tran
 from torch import Size, Tensor
 
 from metabo.mixture import draw_paths
+from metabo.surrogates.mixture_members import MixtureMembers
 from metabo.surrogates.mixture_prior_gp import MixturePriorGP
 
 
@@ -51,3 +52,11 @@ def _draw_matheron_paths(
             "a mixture draws its paths itself: leave prior_sampler and update_strategy out"
         )
     return MixturePath(model, sample_shape)
+
+
+@DrawMatheronPaths.register(MixtureMembers)  # type: ignore[untyped-decorator]
+def _refuse_members(model: MixtureMembers, **settings: object) -> MixturePath:
+    raise UnsupportedError(
+        "members are for acquisition functions in closed form; paths need none: draw them from "
+        "the mixture itself"
+    )

@@ -122,7 +122,9 @@ class TestPosterior:
     def test_observation_noise(self, model: MixturePriorGP) -> None:
         X = model.prior.space.sample(4, seed=1)
         quiet, scale = model.posterior(X), model.prior.output_scale
-        noise = (quiet.weights * model._likely.mixture.noises).sum(-1, keepdim=True) * scale**2
+        noise = (quiet.weights * model.conditioned.likely().mixture.noises).sum(
+            -1, keepdim=True
+        ) * scale**2
         noisy = model.posterior(X, observation_noise=True)
         torch.testing.assert_close(noisy.variance, quiet.variance + noise)
         assert torch.equal(noisy.mean, quiet.mean)

@@ -65,7 +65,7 @@ def test_components_that_many_observations_rule_out_are_dropped_first(
     prior = make_prior(num_components=6, broad=0.1)
     X, Y = observe(prior, 120)
     whole = MixturePriorGP(X, Y, prior)
-    monkeypatch.setattr("metabo.surrogates.mixture_prior_gp._MOST_NUMBERS", 26 * 60**2)
+    monkeypatch.setattr("metabo.surrogates.conditioned_prior._MOST_NUMBERS", 26 * 60**2)
     screened = MixturePriorGP(X, Y, prior)
     assert screened.prior.mixture.num_components < whole.prior.mixture.num_components
     test_X = prior.space.sample(20, seed=3)

@@ -15,6 +15,7 @@ import torch
 from botorch.acquisition import LogExpectedImprovement
 from botorch.acquisition.joint_entropy_search import qJointEntropySearch
 from botorch.acquisition.max_value_entropy_search import qMaxValueEntropy
+from botorch.acquisition.thompson_sampling import PathwiseThompsonSampling
 from botorch.acquisition.utils import get_optimal_samples
 from botorch.exceptions.errors import InputDataError
 from botorch.fit import fit_gpytorch_mll
@@ -34,6 +35,7 @@ from metabo.surrogates.kernel_gp import ReptileKernelGP
 from metabo.surrogates.mean_gp import ReptileMeanGP
 from metabo.surrogates.plain_gp import PlainGP
 from metabo.tasks import LogisticFamily
+from metabo.warp import Warp
 
 Surrogate = type[ReptileMeanGP] | type[ReptileKernelGP]
 Observe = Callable[..., tuple[Tensor, Tensor]]
@@ -233,6 +235,51 @@ def test_paths_have_the_kernel_of_the_model(model: PlainGP, plain_prior: Prior) 
     deviation = posterior.variance.squeeze(-1).sqrt()
     assert ((draws.mean(0) - posterior.mean.squeeze(-1)).abs() < 0.1 * deviation).all()
     torch.testing.assert_close(draws.std(0), deviation, rtol=0.1, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "dtype"),
+    [
+        ({}, torch.float32),
+        ({"known": 5}, torch.float64),
+        ({"warp": Warp(3.0, 2.0, 0.4, 0.7), "offset": 0.3, "scale": 1.2}, torch.float64),
+        ({"warp": Warp(3.0, 2.0, 0.4, 0.7), "offset": 0.3, "scale": 1.2}, torch.float32),
+    ],
+    ids=["single precision", "known points", "warp", "warp in single precision"],
+)
+def test_paths_are_in_the_users_units(
+    surrogate: Surrogate,
+    make_prior: Callable[..., Prior],
+    observe: Observe,
+    settings: dict[str, Any],
+    dtype: torch.dtype,
+) -> None:
+    prior = make_prior(broad=0.1, plain=KERNELS, **settings)
+    X, Y = (values.to(dtype) for values in observe(prior, 6))
+    model = surrogate(X, Y, prior, torch.full_like(Y, 1e-3))
+    query = torch.cat([prior.space.sample(3, seed=3), prior.known_points]).to(dtype)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        paths = draw_matheron_paths(model, Size([4096]))
+        draws, posterior = paths(query), model.posterior(query)
+        near = paths(X).std(0)
+    assert draws.dtype == dtype
+    deviation = posterior.variance.squeeze(-1).sqrt()
+    assert ((draws.mean(0) - posterior.mean.squeeze(-1)).abs() < 0.1 * deviation).all()
+    torch.testing.assert_close(draws.std(0), deviation, rtol=0.15, atol=0)
+    assert (near < 0.1 * deviation.max()).all()
+
+
+def test_thompson_sampling_with_a_warp(
+    surrogate: Surrogate, plain_prior: Prior, observe: Observe
+) -> None:
+    prior = replace(plain_prior, warp=Warp(3.0, 2.0, 0.4, 0.7))
+    model, bounds = surrogate(*observe(prior, 5), prior), prior.space.bounds
+    torch.manual_seed(0)
+    thompson = PathwiseThompsonSampling(model)
+    best, value = optimize_acqf(thompson, bounds, q=2, num_restarts=2, raw_samples=32)
+    assert best.shape == (2, 2)
+    assert value > thompson(prior.space.sample(40, seed=1).reshape(20, 2, 2)).max()
 
 
 def test_entropy_search_finds_the_users_inputs(model: PlainGP, plain_prior: Prior) -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
+from botorch.acquisition.joint_entropy_search import qJointEntropySearch
+from botorch.acquisition.max_value_entropy_search import qMaxValueEntropy
+from botorch.acquisition.objective import ScalarizedPosteriorTransform
 from botorch.acquisition.thompson_sampling import PathwiseThompsonSampling
 from botorch.acquisition.utils import get_optimal_samples
 from botorch.exceptions.errors import UnsupportedError
@@ -13,14 +17,18 @@ from botorch.models import ModelListGP
 from botorch.models.transforms.input import Normalize
 from botorch.models.transforms.outcome import Log
 from botorch.optim import optimize_acqf
+from botorch.sampling import SobolQMCNormalSampler
 from botorch.sampling.pathwise import draw_kernel_feature_paths, draw_matheron_paths
 from botorch.sampling.pathwise.posterior_samplers import get_matheron_path_model
 from botorch.sampling.pathwise.update_strategies import gaussian_update
+from botorch.utils.sampling import draw_sobol_samples, optimize_posterior_samples
 from scipy.stats import kstest
 from torch import Size, Tensor
 
+from metabo.meta_training.levels import Levels
 from metabo.prior import Prior
 from metabo.surrogates import MixturePath, MixturePriorGP
+from metabo.warp import Warp
 
 Observe = Callable[..., tuple[Tensor, Tensor]]
 DRAWS = 4000
@@ -38,8 +46,7 @@ def assert_like_the_posterior(model: MixturePriorGP, X: Tensor) -> None:
     assert values.shape == (DRAWS, len(X))
     posterior = model.posterior(X)
     sd = posterior.variance.squeeze(-1).sqrt()
-    error = (values.mean(0) - posterior.mean.squeeze(-1)) / sd
-    assert error.abs().max() < 5 / DRAWS**0.5
+    assert_centered(values, model, X)
     scaled = (values - values.mean(0)) / sd
     expected = posterior.covariance_matrix / sd[:, None] / sd
     # Heavy tails: a mixture's fourth moments are larger than a Gaussian's.
@@ -50,6 +57,13 @@ def assert_like_the_posterior(model: MixturePriorGP, X: Tensor) -> None:
         own = model.posterior(X[i : i + 1])
         uniform = own.cdf(values[:, i].view(-1, 1, 1)).flatten()
         assert kstest(uniform.numpy(), "uniform").pvalue > 1e-4
+
+
+def assert_centered(values: Tensor, model: MixturePriorGP, X: Tensor) -> None:
+    """The mean of values `DRAWS x ... x q`, within what chance allows."""
+    posterior = model.posterior(X)
+    error = (values.mean(0) - posterior.mean.squeeze(-1)) / posterior.variance.squeeze(-1).sqrt()
+    assert error.abs().max() < 5 / DRAWS**0.5
 
 
 @pytest.mark.parametrize("n", [0, 1, 6])
@@ -65,6 +79,36 @@ def test_paths_where_the_remainder_depends_on_the_features(
     assert_like_the_posterior(
         MixturePriorGP(*observe(prior, 3), prior), prior.space.sample(4, seed=3)
     )
+
+
+@pytest.mark.parametrize("n", [0, 5])
+def test_paths_of_tasks_with_a_level_and_a_scale_of_their_own(
+    make_prior: Callable[..., Prior], observe: Observe, n: int
+) -> None:
+    nodes = torch.tensor([0.3, 1.0, 3.0]).double()
+    levels = Levels(
+        nodes.new_tensor(1.0), nodes.new_tensor(4.0), nodes, nodes.new_tensor([0.3, 0.5, 0.2]).log()
+    )
+    prior = make_prior()
+    prior = replace(prior, mixture=levels.apply(prior.mixture))
+    X, Y = observe(prior, n)
+    assert_like_the_posterior(MixturePriorGP(X, 10 - 2 * Y, prior), prior.space.sample(4, seed=3))
+
+
+@pytest.mark.parametrize("n", [0, 6])
+def test_paths_of_a_warped_output(prior: Prior, observe: Observe, n: int) -> None:
+    warped = replace(prior, warp=Warp(3.0, 2.0, 0.4, 0.7), output_offset=0.3, output_scale=1.2)
+    assert_like_the_posterior(
+        MixturePriorGP(*observe(prior, n), warped), prior.space.sample(4, seed=3)
+    )
+
+
+@pytest.mark.parametrize("n", [0, 5])
+def test_paths_over_categories_and_whole_numbers(
+    mixed_prior: Prior, observe: Observe, n: int
+) -> None:
+    model = MixturePriorGP(*observe(mixed_prior, n), mixed_prior)
+    assert_like_the_posterior(model, mixed_prior.space.sample(4, seed=3))
 
 
 def test_paths_know_single_points(prior_of_points: Prior, observe: Observe) -> None:
@@ -119,9 +163,20 @@ def test_batches_of_models_have_functions_of_their_own(prior: Prior, observe: Ob
     torch.manual_seed(0)
     values = draw_matheron_paths(both, Size([DRAWS]))(X)
     assert values.shape == (DRAWS, 2, 4)
-    mean = both.posterior(X.expand(2, 4, -1)).mean.squeeze(-1)
-    sd = both.posterior(X.expand(2, 4, -1)).variance.squeeze(-1).sqrt()
-    assert ((values.mean(0) - mean) / sd).abs().max() < 5 / DRAWS**0.5
+    assert_centered(values, both, X.expand(2, 4, -1))
+    best, value = get_optimal_samples(both, bounds(both), 3, raw_samples=64, num_restarts=2)
+    assert best.shape == (3, 2, 2)
+    assert value.shape == (3, 2, 1)
+
+
+def test_fantasies_have_functions_of_their_own(prior: Prior, observe: Observe) -> None:
+    model = MixturePriorGP(*observe(prior, 4), prior)
+    X = prior.space.sample(3, seed=3)
+    fantasies = model.fantasize(X[:2], SobolQMCNormalSampler(Size([2]), seed=0))
+    torch.manual_seed(0)
+    values = draw_matheron_paths(fantasies, Size([DRAWS]))(X)
+    assert values.shape == (DRAWS, 2, 3)
+    assert_centered(values, fantasies, X)
 
 
 def test_transforms_and_single_precision(prior: Prior, observe: Observe) -> None:
@@ -140,18 +195,52 @@ def test_transforms_and_single_precision(prior: Prior, observe: Observe) -> None
     assert error.abs().max() < 5 / DRAWS**0.5
 
 
-def test_thompson_sampling_and_optimal_samples(prior: Prior, observe: Observe) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_thompson_sampling_and_optimal_samples(
+    prior: Prior, observe: Observe, dtype: torch.dtype
+) -> None:
+    X, Y = observe(prior, 4)
+    model = MixturePriorGP(X.to(dtype), Y.to(dtype), prior)
+    box = bounds(model).to(dtype)
+    torch.manual_seed(0)
+    thompson = PathwiseThompsonSampling(model)
+    found, value = optimize_acqf(thompson, box, q=2, num_restarts=2, raw_samples=32)
+    assert found.shape == (2, 2)
+    assert torch.equal(thompson(found), thompson(found))
+    # Each point of the batch is the best of a function of its own.
+    others = prior.space.sample(40, seed=1).to(dtype).reshape(20, 2, 2)
+    assert value > thompson(others).max()
+    best, values = get_optimal_samples(model, box, 6, raw_samples=128, num_restarts=3)
+    assert best.shape == (6, 2)
+    assert best.dtype == values.dtype == dtype
+    # The best of a function is above its mean at a point that was not chosen for it.
+    mean = model.posterior(prior.space.sample(50, seed=1).to(dtype)).mean
+    assert values.mean() > mean.mean()
+    lowest = ScalarizedPosteriorTransform(torch.tensor([-1.0], dtype=dtype))
+    _, values = get_optimal_samples(
+        model, box, 6, raw_samples=128, num_restarts=3, posterior_transform=lowest
+    )
+    assert values.mean() < mean.mean()
+
+
+def test_optima_are_those_of_the_functions(prior: Prior, observe: Observe) -> None:
+    model = MixturePriorGP(*observe(prior, 4), prior)
+    paths = get_matheron_path_model(model, Size([5]))
+    torch.manual_seed(0)
+    best, value = optimize_posterior_samples(paths, bounds(model), raw_samples=256, num_restarts=4)
+    torch.testing.assert_close(paths(best.unsqueeze(1))[:, 0], value)
+    grid = draw_sobol_samples(bounds(model), 2000, 1, seed=0).squeeze(1)
+    assert (value[:, 0] > paths(grid).amax(-2)[:, 0] - 1e-3).all()
+
+
+def test_entropy_search(prior: Prior, observe: Observe) -> None:
     model = MixturePriorGP(*observe(prior, 4), prior)
     torch.manual_seed(0)
-    found, _ = optimize_acqf(
-        PathwiseThompsonSampling(model), bounds(model), q=2, num_restarts=2, raw_samples=32
-    )
-    assert found.shape == (2, 2)
-    X, values = get_optimal_samples(model, bounds(model), 6, raw_samples=128, num_restarts=3)
-    assert X.shape == (6, 2)
-    # The best of a function is above its mean at a point that was not chosen for it.
-    mean = model.posterior(prior.space.sample(50, seed=1)).mean
-    assert values.mean() > mean.mean()
+    X, Y = get_optimal_samples(model, bounds(model), 4, raw_samples=32, num_restarts=2)
+    maximal = qMaxValueEntropy(model, prior.space.sample(50, seed=1))
+    for acquisition in (qJointEntropySearch(model, X, Y), maximal):
+        _, value = optimize_acqf(acquisition, bounds(model), 1, num_restarts=1, raw_samples=8)
+        assert value > 0
 
 
 def test_in_a_model_list(prior: Prior, observe: Observe) -> None:
@@ -170,3 +259,9 @@ def test_a_sampler_of_its_own_is_refused(prior: Prior, observe: Observe) -> None
             prior_sampler=lambda **_: draw_kernel_feature_paths,
             update_strategy=gaussian_update,
         )
+
+
+def test_members_leave_it_to_the_mixture(prior: Prior, observe: Observe) -> None:
+    members = MixturePriorGP(*observe(prior, 4), prior).members(8)
+    with pytest.raises(UnsupportedError, match="draw them from the mixture itself"):
+        get_optimal_samples(members, prior.space.bounds, 4)
