@@ -103,7 +103,7 @@ def main(
     seconds = time.perf_counter() - started
     write_meta(out / "meta.json", settings=asdict(settings) | {"seed": seed}, seconds=seconds)
     for name, own in rows.groupby("problem", sort=False):
-        Console().print(table(summarise(own, "regret"), f"Regret, {name}", COUNTS))
+        Console().print(table(summarise(own, "regret", COUNTS), f"Regret, {name}"))
 
 
 if __name__ == "__main__":

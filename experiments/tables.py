@@ -38,13 +38,13 @@ _SECTION = re.compile(r"(<!-- results: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL
 def demo_few_shot(results: Path) -> str:
     """Mean squared errors of the demo."""
     rows = pd.read_csv(results / "demo" / "few_shot.csv")
-    return markdown(summarise(rows, "squared_error"), (1, 2, 3, 5, 8, 10))
+    return markdown(summarise(rows, "squared_error", (1, 2, 3, 5, 8, 10)))
 
 
 def demo_regret(results: Path) -> str:
     """Regrets of the demo."""
     rows = pd.read_csv(results / "demo" / "regret.csv")
-    return markdown(summarise(rows, "regret"), (1, 2, 3, 5, 10, 15))
+    return markdown(summarise(rows, "regret", (1, 2, 3, 5, 10, 15)))
 
 
 def reptile_speed(results: Path) -> str:
@@ -103,7 +103,7 @@ def shape_parameters(results: Path) -> str:
 def wrong_prior(results: Path) -> str:
     """Regrets on tasks that are not of the prior's family."""
     rows = pd.read_csv(results / "wrong_prior" / "rows.csv")
-    return markdown(summarise(rows, "regret"), (3, 5, 10, 20, 30))
+    return markdown(summarise(rows, "regret", (3, 5, 10, 20, 30)))
 
 
 TABLES: dict[str, Callable[[Path], str]] = {

@@ -30,7 +30,7 @@ def contest(name: str, results: Path) -> str:
     found = scores.curves(rows)
     counts = scores.shown_counts(found)
     lines = [
-        markdown(summarise(rows, "regret"), counts),
+        markdown(summarise(rows, "regret", counts)),
         "\nMean ranks (1 is the best), and seconds of a suggestion:\n",
         mean_ranks(name, results),
         "",
@@ -94,7 +94,7 @@ def point_effects(results: Path) -> str:
     rows = pd.read_csv(results / "point_effects" / "rows.csv")
     counts = (1, 2, 3, 5, 10, 25)
     found = scores.curves(rows)
-    lines = [markdown(summarise(rows, "regret"), counts), ""]
+    lines = [markdown(summarise(rows, "regret", counts)), ""]
     for n in counts:
         more = gain(found, ("metabo, without effects", n), ("metabo", n))
         lines.append(f"- Regret without the effects minus that with them, after {n}: {more}.")

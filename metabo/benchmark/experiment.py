@@ -18,11 +18,10 @@ from metabo.benchmark.contest import ContestSettings, Setup, run_contest
 from metabo.benchmark.page import write_page
 from metabo.benchmark.record import read_results, write_failures, write_meta, write_rows
 from metabo.benchmark.report import summarise, table
+from metabo.benchmark.scores import COUNTS
 from metabo.meta_training.meta_train import MetaTrainSettings
 from metabo.seed import LARGEST_SEED
 from metabo.tasks import TableFamily
-
-COUNTS = (1, 3, 5, 10, 25, 50)
 
 
 @dataclass(frozen=True)
@@ -157,7 +156,7 @@ def _run(
     if not results.rows.empty:
         write_page([read_results(out)], out / "report.html", title=title)
         for problem, rows in results.rows.groupby("problem", sort=False):
-            console.print(table(summarise(rows, "regret"), f"Regret, {problem}", COUNTS))
+            console.print(table(summarise(rows, "regret", COUNTS), f"Regret, {problem}"))
     console.print(f"{seconds:.0f} s. Results are in {out.resolve()}", highlight=False)
     if results.failures:
         console.print(f"{len(results.failures)} cells failed: see {out / 'failures.json'}")

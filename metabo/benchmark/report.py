@@ -11,7 +11,7 @@ from rich.table import Table
 from metabo.benchmark.metrics import bootstrap_interval, gap_closed
 
 
-def summarise(rows: pd.DataFrame, value: str) -> pd.DataFrame:
+def summarise(rows: pd.DataFrame, value: str, counts: Sequence[int] | None = None) -> pd.DataFrame:
     """Mean, median and a 95% bootstrap interval of the mean over tasks.
 
     Tasks are what is independent: where there are several, the seeds of each are averaged first.
@@ -19,11 +19,13 @@ def summarise(rows: pd.DataFrame, value: str) -> pd.DataFrame:
     Args:
         rows: With columns problem, task, seed, method, n and `value`.
         value: The column to summarise.
+        counts: The n to summarise; default all.
 
     Returns:
         One row for each problem, method and n, methods in their order of appearance.
     """
-    groups = rows.groupby(["problem", "method", "n"], sort=False)
+    wanted = rows if counts is None else rows[rows["n"].isin(counts)]
+    groups = wanted.groupby(["problem", "method", "n"], sort=False)
     summaries = []
     for (problem, method, n), group in groups:
         values, tasks = group[value], group.groupby("task")[value].mean()
@@ -81,23 +83,19 @@ def table(summary: pd.DataFrame, title: str, counts: Sequence[int] | None = None
     return result
 
 
-def markdown(summary: pd.DataFrame, counts: Sequence[int] | None = None) -> str:
+def markdown(summary: pd.DataFrame) -> str:
     """The table for a document: as `table`, with the problem as its first column.
 
     Args:
         summary: From `summarise`, of one measure; of any number of problems.
-        counts: The n to show; default all.
     """
     means = summary.pivot(index=["problem", "method"], columns="n", values="mean")
-    counts = [n for n in counts or means.columns if n in means.columns]
     lines = [
-        "| problem | method | " + " | ".join(f"n = {n}" for n in counts) + " |",
-        "|---|---|" + "---:|" * len(counts),
+        "| problem | method | " + " | ".join(f"n = {n}" for n in means.columns) + " |",
+        "|---|---|" + "---:|" * len(means.columns),
     ]
     for problem, method in summary[["problem", "method"]].drop_duplicates().values:
-        cells = [
-            f"{mean:.3g}" if mean == mean else "" for mean in means.loc[(problem, method), counts]
-        ]
+        cells = [f"{mean:.3g}" if mean == mean else "" for mean in means.loc[(problem, method)]]
         lines.append(f"| {problem} | {method} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -34,6 +34,13 @@ def test_summary() -> None:
     assert list(found["method"].unique()) == ["vanilla GP", "metabo", "exact Bayes"]
 
 
+def test_summary_of_some_counts_is_a_part_of_that_of_all() -> None:
+    found = summarise(ROWS, "squared_error")
+    some = summarise(ROWS, "squared_error", (5, 7))
+    assert set(some["n"]) == {5}
+    pd.testing.assert_frame_equal(some, found[found["n"] == 5].reset_index(drop=True))
+
+
 def test_gap_closed_by_n() -> None:
     assert gap_closed_by(ROWS, "metabo").to_dict() == pytest.approx({1: 0.5, 5: 0.5})
 
