@@ -34,6 +34,12 @@ def reopened(path: Path) -> list[Event]:
     return journal.events
 
 
+def printed(code: str, path: Path) -> str:
+    """What a process of its own prints that runs some code on a journal."""
+    command = [sys.executable, "-c", code, path]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
 def test_one_line_an_event(tmp_path: Path) -> None:
     path = tmp_path / "new" / "session.jsonl"
     lines = written(path, ASKED, TOLD, FAILED).decode().splitlines()
@@ -174,10 +180,7 @@ journal.append(Event("told", {"x": 0.5}, 1.0))
 @pytest.mark.slow
 def test_a_fork_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "session.jsonl"
-    run = subprocess.run(
-        [sys.executable, "-c", FORKED, path], capture_output=True, text=True, check=True
-    )
-    assert "a fork of" in run.stdout
+    assert "a fork of" in printed(FORKED, path)
     assert reopened(path) == [Event("told", {"x": 0.5}, 1.0)]
 
 
@@ -200,13 +203,7 @@ except JournalError as error:
 
 @pytest.mark.slow
 def test_a_fork_that_closes_does_not_unlock(tmp_path: Path) -> None:
-    run = subprocess.run(
-        [sys.executable, "-c", CLOSED_IN_A_FORK, tmp_path / "session.jsonl"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "is in use by another" in run.stdout
+    assert "is in use by another" in printed(CLOSED_IN_A_FORK, tmp_path / "session.jsonl")
 
 
 @pytest.mark.slow
@@ -260,10 +257,7 @@ journal.append(event)
 def test_a_full_disk_loses_nothing_and_breaks_nothing(tmp_path: Path) -> None:
     """The limit on a file's size stands for the disk's: a write is cut short, the next fails."""
     path = tmp_path / "session.jsonl"
-    run = subprocess.run(
-        [sys.executable, "-c", FULL_DISK, path], capture_output=True, text=True, check=True
-    )
-    assert "too large" in run.stdout
+    assert "too large" in printed(FULL_DISK, path)
     assert reopened(path) == 2 * [Event("told", {"x": 0.5}, 1.0)]
 
 
@@ -302,7 +296,4 @@ print(told)
 def test_killed_while_telling(tmp_path: Path) -> None:
     """At 50 random moments: all that was confirmed is there, and nothing is broken."""
     path = tmp_path / "session.jsonl"
-    run = subprocess.run(
-        [sys.executable, "-c", KILLED, path], capture_output=True, text=True, check=True
-    )
-    assert int(run.stdout) >= 50
+    assert int(printed(KILLED, path)) >= 50
