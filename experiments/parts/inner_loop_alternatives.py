@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from metabo.meta_training.autograd_loop import adapt_weights, task_loss
 from metabo.meta_training.cuda_graph import adapt_by_graph
+from metabo.meta_training.fused_kernel import adapt_by_kernel
 from metabo.meta_training.fused_loop import is_compiled
 from metabo.meta_training.inner_loop import adapt_layers
 from metabo.network import MLP, stacked_output
@@ -50,8 +51,13 @@ def written_out(network: MLP, X: Tensor, Y: Tensor) -> Run:
     return lambda: adapt_layers(start, "tanh", X, Y, STEP_SIZE, compiled=False).layers
 
 
+def fused_kernel(network: MLP, X: Tensor, Y: Tensor) -> Run:
+    """Ours on a GPU: each task through all its steps in one kernel."""
+    return lambda: adapt_by_kernel(list(network.layers), "tanh", X, Y, STEP_SIZE).layers
+
+
 def cuda_graph(network: MLP, X: Tensor, Y: Tensor) -> Run:
-    """Ours on a GPU: the same, captured once and replayed."""
+    """Ours on a GPU without Triton: stacked operations, captured once and replayed."""
     return lambda: adapt_by_graph(list(network.layers), "tanh", X, Y, STEP_SIZE).layers
 
 
@@ -153,9 +159,15 @@ def _jax_scan(step: Any, network: MLP, X: Tensor, Y: Tensor) -> Run:
         return jax.lax.scan(step, stack, (x, y))[0]
 
     jitted = jax.jit(run)
-    start = [jnp.asarray(w.detach().cpu().numpy()) for w in network.layers]
-    x, y = jnp.asarray(X.cpu().numpy()), jnp.asarray(Y.cpu().numpy())
-    return lambda: jax.block_until_ready(jitted(start, x, y))
+    device = jax.devices("gpu" if X.is_cuda else "cpu")[0]
+    place = [jax.device_put(w.detach().cpu().numpy(), device) for w in (*network.layers, X, Y)]
+    *start, x, y = place
+
+    def call() -> Any:
+        with jax.default_matmul_precision("float32"):  # as ours: on a GPU, JAX would take TF32
+            return jax.block_until_ready(jitted(start, x, y))
+
+    return call
 
 
 IMPLEMENTATIONS: dict[str, Callable[[MLP, Tensor, Tensor], Run]] = {
@@ -164,12 +176,14 @@ IMPLEMENTATIONS: dict[str, Callable[[MLP, Tensor, Tensor], Run]] = {
         compiled,
         compiled_on_one_thread,
         written_out,
+        fused_kernel,
         cuda_graph,
         stacked_autograd,
         vmap_grad,
         one_at_a_time,
     )
 }
+ON_GPU = ("fused_kernel", "cuda_graph")
 if not is_compiled():
     del IMPLEMENTATIONS["compiled"], IMPLEMENTATIONS["compiled_on_one_thread"]
 if COMPILER:

@@ -19,7 +19,7 @@ def draw(rows: pd.DataFrame) -> Figure:
             own = panel[panel["implementation"] == name]
             if not own.empty:
                 medians = own.groupby("num_tasks")["steps_per_second"].median()
-                ours = name == "compiled"
+                ours = name in ("compiled", "fused_kernel")
                 style = {"lw": 2.5, "color": "black"} if ours else {"color": f"C{i}"}
                 lines[name] = axes.loglog(medians.index, medians, "o-", ms=4, **style)[0]
         threads = "one thread" if threads == 1 else f"{threads} threads"

@@ -39,13 +39,14 @@ class Problem:
         """What a function returns in a fresh process that has only so many cores."""
         context = get_context("forkserver")
         context.set_forkserver_preload(["__main__"])  # imports take longer than most calls
-        with ProcessPoolExecutor(1, context, _tie, (self.threads,)) as pool:
+        with ProcessPoolExecutor(1, context, _tie, (self,)) as pool:
             return pool.submit(function, self, *arguments).result()
 
 
-def _tie(threads: int) -> None:
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
-    torch.set_num_threads(threads)
+def _tie(problem: Problem) -> None:
+    if problem.device == "cpu":
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: problem.threads])
+    torch.set_num_threads(problem.threads)
 
 
 def speeds(problem: Problem, names: list[str], repeats: int, seconds: float) -> list[list[float]]:
@@ -77,6 +78,8 @@ def _seconds(problem: Problem, run: Run, calls: int) -> float:
 
 def peak_mib(problem: Problem, name: str) -> float:
     """The peak of one call beyond what the process held before."""
+    if problem.device == "cuda" and name.startswith("jax"):
+        return float("nan")  # its own allocator
     replace(problem, num_tasks=1).prepare(name)()  # what libraries load at their first call
     if problem.device == "cuda":
         torch.cuda.reset_peak_memory_stats()

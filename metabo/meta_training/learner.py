@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from metabo.meta_training import fused_kernel
 from metabo.meta_training.autograd_loop import (
     Loss,
     TaskLoss,
@@ -17,6 +18,7 @@ from metabo.meta_training.autograd_loop import (
     trainable,
 )
 from metabo.meta_training.cuda_graph import adapt_by_graph
+from metabo.meta_training.fused_kernel import adapt_by_kernel
 from metabo.meta_training.inner_loop import Adapted, adapt_layers
 from metabo.network import MLP
 
@@ -46,10 +48,15 @@ def choose_learner(network: nn.Module, loss: Loss | None = None) -> Learner:
         return Learner(evaluate, partial(adapt_weights, evaluate))
 
     def adapt(weights: list[Tensor], X: Tensor, Y: Tensor, step_size: float) -> Adapted:
-        run = adapt_by_graph if X.is_cuda else adapt_layers
-        return run(weights, network.activation, X, Y, step_size)
+        return _choose(weights, X)(weights, network.activation, X, Y, step_size)
 
     return Learner(evaluate, adapt)
+
+
+def _choose(weights: list[Tensor], X: Tensor) -> Callable[..., Adapted]:
+    if not X.is_cuda:
+        return adapt_layers
+    return adapt_by_kernel if fused_kernel.can_run(weights, X) else adapt_by_graph
 
 
 def _has_frozen(network: MLP) -> bool:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from metabo.meta_training.cuda_graph import adapt_by_graph
+from metabo.meta_training.fused_kernel import adapt_by_kernel, can_run
 from metabo.meta_training.inner_loop import adapt_layers
 from metabo.meta_training.reptile import REPTILE, ReptileSettings
 from metabo.meta_training.run import Run
@@ -15,9 +16,10 @@ from metabo.tasks.task import TaskBatch
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
+@pytest.mark.parametrize("run", [adapt_by_graph, adapt_by_kernel])
 @pytest.mark.parametrize("activation", ["tanh", "relu", "silu", "sigmoid"])
 @pytest.mark.parametrize("hidden", [(16, 16), (16, 48)])  # small and large products with a vector
-def test_the_graph_gives_what_the_cpu_gives_at_every_call(activation, hidden):
+def test_it_gives_what_the_cpu_gives_at_every_call(run, activation, hidden):
     network = MLP(1, hidden, activation, generator=torch.Generator().manual_seed(0))
     weights = [w.detach() for w in network.layers]
     for seed in range(3):
@@ -25,7 +27,7 @@ def test_the_graph_gives_what_the_cpu_gives_at_every_call(activation, hidden):
         X = torch.randn(5, 4, 10, 1, generator=generator)
         Y = torch.sin(2 * X.squeeze(-1))
         cpu = adapt_layers(weights, activation, X, Y, 0.05)
-        cuda = adapt_by_graph([w.cuda() for w in weights], activation, X.cuda(), Y.cuda(), 0.05)
+        cuda = run([w.cuda() for w in weights], activation, X.cuda(), Y.cuda(), 0.05)
         torch.testing.assert_close(cuda.losses.cpu(), cpu.losses, rtol=1e-4, atol=1e-5)
         for ours, theirs in zip(cuda.layers, cpu.layers, strict=True):
             torch.testing.assert_close(ours.cpu(), theirs, rtol=1e-4, atol=1e-5)
@@ -51,3 +53,24 @@ def test_an_outer_step_does_not_wait_for_the_device():
         run.advance()
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize(
+    "sizes", [(3, 20, 33, 7), (2, 5), (1, 32, 32, 32), (9, 128, 128), (1, 128, 128, 128)]
+)
+@pytest.mark.parametrize("points", [1, 10, 20])
+def test_the_kernel_serves_any_shape_that_it_admits(sizes, points):
+    generator = torch.Generator().manual_seed(0)
+    network = MLP(sizes[0], sizes[1:], generator=generator)
+    weights = [w.detach() for w in network.layers]
+    X = torch.randn(300, 20, points, sizes[0], generator=generator).transpose(0, 1)  # as drawn
+    Y = torch.sin(2 * X.sum(-1))
+    if not can_run([w.cuda() for w in weights], X.cuda()):
+        pytest.skip("more than it admits")
+    exact = adapt_layers([w.double() for w in weights], "tanh", X.double(), Y.double(), 0.02)
+    found = adapt_by_kernel([w.cuda() for w in weights], "tanh", X.cuda(), Y.cuda(), 0.02)
+    again = adapt_by_kernel([w.cuda() for w in weights], "tanh", X.cuda(), Y.cuda(), 0.02)
+    torch.testing.assert_close(found.losses.cpu().double(), exact.losses, rtol=1e-4, atol=1e-5)
+    for ours, same, theirs in zip(found.layers, again.layers, exact.layers, strict=True):
+        torch.testing.assert_close(ours.cpu().double(), theirs, rtol=1e-4, atol=1e-5)
+        assert torch.equal(ours, same)
