@@ -47,7 +47,8 @@ class Candidates:
                 f"candidates must be N x {space.dim} with N > 0; got {tuple(points.shape)}"
             )
         space.check(points, name="candidates")
-        self.space, self.X = space, space.snap(points.double())
+        # On the CPU, as all of a session.
+        self.space, self.X = space, space.snap(points.to("cpu", torch.float64))
         self._columns = self.X.T.contiguous()  # which are faster to compare than rows
         self._rows: dict[tuple[float, ...], Tensor] = {}
         self._fixed_points: FixedPoints | None = None

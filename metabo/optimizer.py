@@ -82,7 +82,8 @@ class Optimizer:
     ) -> None:
         if objective is not None and minimize:
             raise ValueError("an objective is always maximised: negate it instead of minimize=True")
-        self.prior = prior
+        # On the CPU, as what is told: the work of a session is too little for another device.
+        self.prior = prior if prior.device.type == "cpu" else prior.to("cpu")
         self.seed = int(seed)  # NumPy's numbers cannot be written to a journal
         self.minimize = bool(prior.minimize if minimize is None else minimize)
         self.objective = objective if objective is not None else self._sign_objective()
@@ -95,7 +96,7 @@ class Optimizer:
                 for name, c in self.constraints.items()
             }
         self._session = Session(prior.space, journal, identity, list(self.constraints))
-        self._proposer = Proposer(prior, self._session, self.constraints, choices, self.seed)
+        self._proposer = Proposer(self.prior, self._session, self.constraints, choices, self.seed)
 
     def close(self) -> None:
         """Let others open the journal."""

@@ -1,6 +1,7 @@
 """Small Priors, made by hand: no training, so that tests are fast and know what to expect."""
 
 import math
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -92,6 +93,15 @@ def _observations(prior: Prior, n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(n, 1, generator=generator, dtype=torch.float64)
     return X, Y + 0.1 * prior.output_scale * noise
+
+
+@pytest.fixture(scope="session")
+def cuda() -> torch.device:
+    """A GPU; with METABO_TEST_DEVICE=cpu, tests that ask for one run on the CPU."""
+    device = torch.device(os.environ.get("METABO_TEST_DEVICE", "cuda"))
+    if device.type == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    return device
 
 
 @pytest.fixture(scope="session")

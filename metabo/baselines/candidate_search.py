@@ -35,7 +35,8 @@ class CandidateSearch(ABC):
         if candidates.ndim != 2 or len(candidates) == 0:
             raise ValueError(f"candidates must be N x d, N > 0, not {tuple(candidates.shape)}")
         self.space = space
-        self.candidates = space.snap(candidates.double())
+        # On the CPU, where earlier runs and what is told are.
+        self.candidates = space.snap(candidates.to("cpu", torch.float64))
         self.seed = seed
         self.num_random = num_random
         self.X = self.candidates[:0]

@@ -149,7 +149,7 @@ class GaussianPrior:
         self, candidates: Tensor, *, objective: Objective | None = None, seed: int = 0
     ) -> ImprovementSearch:
         """Start on candidates, `N x d`, with the kind of prior that can be had for them."""
-        runs, candidates = self.runs, self.runs.space.snap(candidates.double())
+        runs, candidates = self.runs, self.runs.space.snap(candidates.to("cpu", torch.float64))
         if not runs.are_matched(candidates):
             process, mean = self.process, candidates.new_zeros(len(candidates))
         elif len(runs) < _FEWEST:

@@ -214,7 +214,8 @@ def surface_family(bounds: Tensor, *, noise_sd: float = 0.05) -> FunctionFamily:
     names = [f"w{i}" for i in range(len(low))]
 
     def surface(X: Tensor, L: Tensor, k: Tensor, b: Tensor, **weights: Tensor) -> Tensor:
-        x, w = 2 * (X - low) / (high - low) - 1, torch.stack([weights[n] for n in names])
+        ends = torch.stack([low, high]).to(X)
+        x, w = 2 * (X - ends[0]) / (ends[1] - ends[0]) - 1, torch.stack([weights[n] for n in names])
         return L * torch.sigmoid(k * (x @ w / w.norm().clamp_min(1e-3) - b))
 
     ranges = {"L": (1.0, 10.0), "k": (1.0, 10.0), "b": (-0.5, 0.5)}

@@ -162,7 +162,8 @@ class MixturePosterior(Posterior):
             return torch.stack([self.quantile(v) for v in value])
         if not 0 < float(value) < 1:
             raise ValueError(f"a quantile needs a probability between 0 and 1; got {float(value)}")
-        z = torch.special.ndtri(value.to(self.means))
+        value = value.to(self.means)
+        z = torch.special.ndtri(value)
         ends = self.means + z * self.variances.sqrt()
         low, high = ends.amin(-2).unsqueeze(-1), ends.amax(-2).unsqueeze(-1)
         for _ in range(60):

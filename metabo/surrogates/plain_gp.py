@@ -11,7 +11,8 @@ more. Variance, length scales and noise are pooled over training tasks that the 
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Self
 
 import torch
 from botorch.models import SingleTaskGP
@@ -150,6 +151,15 @@ def _likelihood(kernel: PooledKernel, batch_shape: Size) -> GaussianLikelihood:
     return likelihood
 
 
+class _MovingPrior(LogNormalPrior):
+    """Goes where the model goes: GPyTorch moves its buffers, and not the distribution."""
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)
+        self.loc, self.scale = self._buffered_loc, self._buffered_scale
+        return self
+
+
 def _near(value: Tensor) -> LogNormalPrior:
     """The prior whose mode is `value`."""
-    return LogNormalPrior(value.log() + _LOG_SD**2, torch.full_like(value, _LOG_SD))
+    return _MovingPrior(value.log() + _LOG_SD**2, torch.full_like(value, _LOG_SD))

@@ -36,8 +36,10 @@ class Task:
     parameters: dict[str, float] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "X", torch.as_tensor(self.X, dtype=torch.float64))
-        object.__setattr__(self, "Y", torch.as_tensor(self.Y, dtype=torch.float64))
+        # On the CPU, where families draw from their tasks; meta-training moves what it needs.
+        for name in ("X", "Y"):
+            values = torch.as_tensor(getattr(self, name), dtype=torch.float64, device="cpu")
+            object.__setattr__(self, name, values)
         if self.X.ndim != 2 or self.Y.shape != (len(self.X), 1):
             raise ValueError(
                 f"task {self.name!r}: X must be n x d and Y n x 1, but they are "
@@ -55,7 +57,7 @@ class Task:
     def subset(self, indices: Tensor | Sequence[int] | slice) -> Self:
         """The same task with only some of its observations."""
         if not isinstance(indices, slice):
-            indices = torch.as_tensor(indices, dtype=torch.long)
+            indices = torch.as_tensor(indices, dtype=torch.long, device="cpu")
         return replace(self, X=self.X[indices], Y=self.Y[indices])
 
 
