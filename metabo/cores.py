@@ -48,5 +48,11 @@ def on_cores(function: Callable[[Part], Result], parts: Sequence[Part]) -> list[
     with one_thread():
         if count <= 1:
             return [function(part) for part in parts]
-        with ThreadPoolExecutor(count) as pool:
+        with ThreadPoolExecutor(count, initializer=_join_device) as pool:
             return list(pool.map(function, parts))
+
+
+def _join_device() -> None:
+    """A thread that has not met the GPU yet: without this, cuBLAS would warn of it."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()

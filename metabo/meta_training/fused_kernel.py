@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import find_spec
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from metabo.meta_training.inner_loop import Adapted
 # As large as has been measured to pay: of any one layer, and of all activations together.
 WIDEST = 128
 _LARGEST = 6400
+_RESIDENT = 3072  # weights in registers
 # PyTorch's name of how exact a product must be, and Triton's.
 _PRECISION = {"highest": "tf32x3", "high": "tf32", "medium": "tf32"}
 
@@ -73,7 +75,7 @@ def descend(
         num_points,
         -2.0 * step_size / num_points,
         **constants(sizes, num_points, activation),
-        num_warps=num_warps(sizes),
+        num_warps=num_warps(sizes, num_tasks, _multiprocessors(X.device)),
     )
     return losses
 
@@ -86,11 +88,22 @@ def constants(sizes: Sequence[int], num_points: int, activation: str) -> dict[st
         "points": _block(num_points),
         "activation": activation,
         "precision": _PRECISION[torch.get_float32_matmul_precision()],
+        "resident": is_resident(sizes, num_points),
     }
 
 
-def num_warps(sizes: Sequence[int]) -> int:
-    """Of 32 threads each: as measured to be fastest."""
+def is_resident(sizes: Sequence[int], num_points: int) -> bool:
+    """Whether registers hold a task's weights, which pays as long as they hold all."""
+    blocks = [_block(n) for n in sizes]
+    weights = sum(i * j for i, j in pairwise(blocks))
+    return max(*blocks, 2 * _block(num_points)) <= 32 and weights <= _RESIDENT
+
+
+def num_warps(sizes: Sequence[int], num_tasks: int, multiprocessors: int) -> int:
+    """Warps of 32 threads that share a task: fewer where all multiprocessors have tasks enough."""
+    few = num_tasks <= 2 * multiprocessors
+    if max(sizes) <= 32:
+        return 4 if few else 2
     return 4 if max(sizes) <= 64 else 8
 
 
@@ -102,6 +115,11 @@ def _sizes(layers: Sequence[Tensor]) -> tuple[int, ...]:
 def _block(size: int) -> int:
     """The least power of two that holds so many, and that a matrix product can have."""
     return max(16, 1 << (size - 1).bit_length())
+
+
+@lru_cache
+def _multiprocessors(device: torch.device) -> int:
+    return torch.cuda.get_device_properties(device).multi_processor_count
 
 
 @lru_cache

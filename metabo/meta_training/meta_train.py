@@ -17,6 +17,7 @@ from metabo.meta_training.parameters import parameter_map
 from metabo.meta_training.provenance import software
 from metabo.meta_training.records import Records
 from metabo.meta_training.refine import RefineSettings
+from metabo.meta_training.repeatable import repeatable
 from metabo.meta_training.reptile import ReptileSettings
 from metabo.meta_training.shifts import Shifts, may_help
 from metabo.meta_training.units import Units
@@ -101,9 +102,10 @@ def meta_train(
     raw = family.batch(settings.num_tasks, points_per_task(family, settings), seed=seed)
     inputs = family.space.encode(raw.X)
     _refuse_too_few(replace(raw, X=inputs))
-    with one_thread():  # for small products; what is worth it is spread over the cores
+    device = choose_device(device)
+    # One thread for small products; what is worth it is spread over the cores.
+    with one_thread(), repeatable(device):
         found = fit_warp(inputs, raw, seed=seed) if is_table else None
-        device = choose_device(device)
 
         def fit(warp: Warp | None, levels: bool, shifts: Shifts | None = None) -> Fit:
             units = Units.of(raw, warp)

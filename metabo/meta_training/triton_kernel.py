@@ -1,10 +1,11 @@
 r"""The inner loop in Triton's language: one program takes one task through all its steps.
 
 Mathematics and names are those of `inner_loop`, but that biases are apart: in matrix products a
-column of ones would cost another block of 16. Weights are read and written where they lie, in the
-last-level caches; activations and biases stay in registers. Every matrix is padded to powers of
-two. What is outside of it is zero, and stays so: weights that do not exist have gradients of zero
-as long as units that do not exist give zero, and points that do not exist have no residual.
+column of ones would cost another block of 16. Activations and biases stay in registers; so do
+weights that are `resident`, and others are read and written where they lie, in the caches. Every
+matrix is padded to powers of two. What is outside of it is zero, and stays so: weights that do not
+exist have gradients of zero as long as units that do not exist give zero, and points that do not
+exist have no residual.
 
 Products are by `precision`: "tf32x3" is float32 to a last bit or so, on tensor cores. Tuples and
 `static_range` are unrolled by the compiler, so that each depth and width has a kernel of its own.
@@ -33,6 +34,7 @@ def descend(
     points: tl.constexpr,  # the power of two that holds a minibatch
     activation: tl.constexpr,
     precision: tl.constexpr,
+    resident: tl.constexpr,
 ):
     """Take task `program_id` through all its steps, in place; `losses` as before each step."""
     depth: tl.constexpr = len(sizes) - 1
@@ -41,12 +43,14 @@ def descend(
     Y += task * Y_task
     losses += task
     own = ()
+    weights = ()
     biases = ()
     for n in tl.static_range(depth):
         own = own + (layers[n] + task * (sizes[n] + 1) * sizes[n + 1],)
-        biases = biases + (
-            _load_row(own[n] + sizes[n] * sizes[n + 1], sizes[n + 1], blocks[n + 1]),
-        )
+        if resident:
+            weights = weights + (_load(own[n], n, sizes, blocks),)
+        bias = own[n] + sizes[n] * sizes[n + 1]
+        biases = biases + (_load_row(bias, sizes[n + 1], blocks[n + 1]),)
     head = layers[depth] + task * (sizes[depth] + 1)
     slopes = _load_row(head, sizes[depth], blocks[depth])
     intercept = tl.load(head + sizes[depth])
@@ -62,11 +66,12 @@ def descend(
             points,
             blocks[0],
         )
-        tl.debug_barrier()  # all threads see the weights that the last step has written
+        if not resident:
+            tl.debug_barrier()  # all threads see the weights that the last step has written
         z = (x,)
         h = (x,)
         for n in tl.static_range(depth):
-            w = _load(own[n], sizes[n], sizes[n + 1], blocks[n], blocks[n + 1])
+            w = weights[n] if resident else _load(own[n], n, sizes, blocks)
             z_n = tl.dot(h[n], w, input_precision=precision) + biases[n][None, :]
             z = z + (z_n,)
             h = h + (_activate(z_n, sizes[n + 1], blocks[n + 1], activation),)
@@ -76,20 +81,28 @@ def descend(
         g = r[:, None] * slopes[None, :] * _derivative(z[depth], h[depth], activation)
         slopes += tl.sum(h[depth] * r[:, None], 0)
         intercept += tl.sum(r, 0)
-        moved = ()
+        new_weights = ()
+        new_biases = ()
         for n in tl.static_range(depth - 1, -1, -1):
-            w = _load(own[n], sizes[n], sizes[n + 1], blocks[n], blocks[n + 1])
+            w = weights[n] if resident else _load(own[n], n, sizes, blocks)
             new = tl.dot(tl.trans(h[n]), g, w, input_precision=precision)
-            moved = (biases[n] + tl.sum(g, 0),) + moved
+            new_biases = (biases[n] + tl.sum(g, 0),) + new_biases
             if n > 0:
                 g = tl.dot(g, tl.trans(w), input_precision=precision)
                 g *= _derivative(z[n], h[n], activation)
-            _store(own[n], new, sizes[n], sizes[n + 1], blocks[n], blocks[n + 1])
-        biases = moved
+            if resident:
+                new_weights = (new,) + new_weights
+            else:
+                _store(own[n], new, n, sizes, blocks)
+        weights = new_weights
+        biases = new_biases
         x = next_x
         y = next_y
     for n in tl.static_range(depth):
-        _store_row(own[n] + sizes[n] * sizes[n + 1], biases[n], sizes[n + 1], blocks[n + 1])
+        if resident:
+            _store(own[n], weights[n], n, sizes, blocks)
+        bias = own[n] + sizes[n] * sizes[n + 1]
+        _store_row(bias, biases[n], sizes[n + 1], blocks[n + 1])
     _store_row(head, slopes, sizes[depth], blocks[depth])
     tl.store(head + sizes[depth], intercept)
 
@@ -133,24 +146,22 @@ def _minibatch(X, Y, num_points, inputs: tl.constexpr, points: tl.constexpr, blo
 
 
 @triton.jit
-def _elements(matrix, rows: tl.constexpr, columns: tl.constexpr, i: tl.constexpr, j: tl.constexpr):
-    """Where the elements of `i x j` are, and which of them exist."""
-    row = tl.arange(0, i)[:, None]
-    column = tl.arange(0, j)[None, :]
-    return matrix + row * columns + column, (row < rows) & (column < columns)
+def _elements(matrix, n: tl.constexpr, sizes: tl.constexpr, blocks: tl.constexpr):
+    """Where the weights of layer n are, and which of the padded ones exist."""
+    i = tl.arange(0, blocks[n])[:, None]
+    j = tl.arange(0, blocks[n + 1])[None, :]
+    return matrix + i * sizes[n + 1] + j, (i < sizes[n]) & (j < sizes[n + 1])
 
 
 @triton.jit
-def _load(matrix, rows: tl.constexpr, columns: tl.constexpr, i: tl.constexpr, j: tl.constexpr):
-    at, inside = _elements(matrix, rows, columns, i, j)
+def _load(matrix, n: tl.constexpr, sizes: tl.constexpr, blocks: tl.constexpr):
+    at, inside = _elements(matrix, n, sizes, blocks)
     return tl.load(at, mask=inside, other=0.0)
 
 
 @triton.jit
-def _store(
-    matrix, new, rows: tl.constexpr, columns: tl.constexpr, i: tl.constexpr, j: tl.constexpr
-):
-    at, inside = _elements(matrix, rows, columns, i, j)
+def _store(matrix, new, n: tl.constexpr, sizes: tl.constexpr, blocks: tl.constexpr):
+    at, inside = _elements(matrix, n, sizes, blocks)
     tl.store(at, new, mask=inside)
 
 
