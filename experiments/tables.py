@@ -59,6 +59,24 @@ def reptile_speed(results: Path) -> str:
     return "\n".join(lines)
 
 
+def reptile_speed_cuda(results: Path) -> str:
+    """Medians of speeds on a GPU, in millions."""
+    rows = pd.read_csv(results / "reptile_speed_cuda" / "rows.csv")
+    medians = rows.pivot_table(
+        values="steps_per_second",
+        index="implementation",
+        columns=["width", "num_tasks"],
+        aggfunc="median",
+        sort=False,
+    )
+    heads = [f"{num_tasks}, width {width}" for width, num_tasks in medians.columns]
+    lines = [f"| T = | {' | '.join(heads)} |", "|---" + "|---:" * len(heads) + "|"]
+    for name, row in medians.iterrows():
+        cells = ["" if pd.isna(value) else f"{value / 1e6:.2g}" for value in row]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def time_to_quality(results: Path) -> str:
     """Errors as multiples of that of exact Bayes, and seconds, by what training was given."""
     rows = pd.read_csv(results / "time_to_quality" / "rows.csv")
@@ -122,6 +140,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
         for name in ("bo_logistic", "bo_surfaces")
     },
     "reptile_speed": reptile_speed,
+    "reptile_speed_cuda": reptile_speed_cuda,
     "time_to_quality": time_to_quality,
     "fewshot_logistic": partial(few_shot, "fewshot_logistic"),
     "fewshot_normal": partial(few_shot, "fewshot_normal"),

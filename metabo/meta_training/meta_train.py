@@ -148,6 +148,7 @@ def meta_train(
             "family": family.describe(),
             "data": {"num_tasks": len(tasks), "num_observations": int(raw.counts.sum())},
             "seed": seed,
+            "device": device.type,
             "settings": asdict(settings),
             "chosen": best.choices,
             "seconds": round(time.perf_counter() - started, 3),

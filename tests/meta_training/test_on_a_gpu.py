@@ -45,6 +45,7 @@ def test_inference_mode_at_the_first_call_does_not_bind_later_ones():
     torch.testing.assert_close(again.losses, first.losses)
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])  # by the kernel, by the graph
 def test_an_outer_step_does_not_wait_for_the_device(dtype):
     X = torch.rand(10, 8, 1)
