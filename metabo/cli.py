@@ -168,6 +168,9 @@ def train(
     tensorboard: Annotated[
         Path | None, typer.Option(help="A folder for training curves in TensorBoard.")
     ] = None,
+    device: Annotated[
+        str, typer.Option(help="auto is a GPU where there is one; else cpu, cuda or cuda:1.")
+    ] = "auto",
     smoke: Smoke = False,
     as_json: Json = False,
 ) -> None:
@@ -186,6 +189,7 @@ def train(
         resume=resume,
         smoke=smoke,
         tensorboard=tensorboard,
+        device=device,
         as_json=as_json,
     )
 

@@ -26,6 +26,7 @@ def train(
     resume: bool,
     smoke: bool,
     tensorboard: Path | None,
+    device: str,
     as_json: bool,
 ) -> None:
     """Train and save; checkpoints lie beside the file until it is there."""
@@ -42,6 +43,7 @@ def train(
         family,
         seed=seed,
         settings=settings,
+        device=device,
         records=Records(
             checkpoint=folder / "reptile.safetensors",
             every=_EVERY,

@@ -6,6 +6,7 @@ shape, in a second or so, and kept in Triton's cache; elsewhere, `cuda_graph` do
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import find_spec
@@ -33,7 +34,7 @@ def can_run(start: Sequence[Tensor], X: Tensor) -> bool:
         and len(start) > 1
         and max(blocks) <= WIDEST
         and points * sum(blocks) <= _LARGEST
-        and _has_triton(X.device)
+        and _has_kernel(X.device)
     )
 
 
@@ -47,8 +48,7 @@ def adapt_by_kernel(
     """
     with torch.no_grad():
         layers = [w.new_empty(X.shape[1], *w.shape).copy_(w) for w in start]
-        with torch.cuda.device(X.device):
-            losses = descend(layers, activation, X, Y, step_size)
+        losses = descend(layers, activation, X, Y, step_size)
     return Adapted(layers, losses)
 
 
@@ -63,20 +63,21 @@ def descend(
     num_steps, num_tasks, num_points = Y.shape
     losses = X.new_empty(num_steps, num_tasks)
     sizes = _sizes(layers)
-    kernel[(num_tasks,)](
-        tuple(layers),
-        X,
-        Y,
-        losses,
-        *X.stride()[:2],
-        *Y.stride()[:2],
-        num_tasks,
-        num_steps,
-        num_points,
-        -2.0 * step_size / num_points,
-        **constants(sizes, num_points, activation),
-        num_warps=num_warps(sizes, num_tasks, _multiprocessors(X.device)),
-    )
+    with torch.cuda.device_of(X):
+        kernel[(num_tasks,)](
+            tuple(layers),
+            X,
+            Y,
+            losses,
+            *X.stride()[:2],
+            *Y.stride()[:2],
+            num_tasks,
+            num_steps,
+            num_points,
+            -2.0 * step_size / num_points,
+            **constants(sizes, num_points, activation),
+            num_warps=num_warps(sizes, num_tasks, _multiprocessors(X.device)),
+        )
     return losses
 
 
@@ -123,7 +124,17 @@ def _multiprocessors(device: torch.device) -> int:
 
 
 @lru_cache
-def _has_triton(device: torch.device) -> bool:
+def _has_kernel(device: torch.device) -> bool:
     if torch.version.cuda is None or find_spec("triton") is None:
         return False
-    return torch.cuda.get_device_capability(device) >= (8, 0)  # the first with TF32
+    if torch.cuda.get_device_capability(device) < (8, 0):  # the first with TF32
+        return False
+    try:
+        layers = [torch.zeros(1, 2, 16, device=device), torch.zeros(1, 17, 1, device=device)]
+        X = torch.zeros(1, 1, 1, 1, device=device)
+        descend(layers, "tanh", X, X[..., 0], 0.0)
+    except Exception as error:  # no C compiler, an old Triton: each has exceptions of its own
+        text = f"Triton cannot make the inner loop's kernel, so that it is slower: {error!r}"
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
+        return False
+    return True

@@ -91,18 +91,18 @@ def meta_train(
             are trained, each has its own: the part of the tasks that it sees is added to the names.
 
     Raises:
-        ValueError: If the seed is negative or too large, or the observations of a table are too few
-            to learn from.
+        ValueError: If the seed is negative or too large, there is no such device, or the
+            observations of a table are too few to learn from.
         DivergedError: If Reptile's inner loop stops being finite.
         CheckpointError: If a checkpoint to resume from is broken or of another run.
     """
     check_seed(seed)
+    device = choose_device(device)
     started = time.perf_counter()
     is_table = isinstance(family, TableFamily)
     raw = family.batch(settings.num_tasks, points_per_task(family, settings), seed=seed)
     inputs = family.space.encode(raw.X)
     _refuse_too_few(replace(raw, X=inputs))
-    device = choose_device(device)
     # One thread for small products; what is worth it is spread over the cores.
     with one_thread(), repeatable(device):
         found = fit_warp(inputs, raw, seed=seed) if is_table else None

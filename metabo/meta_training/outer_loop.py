@@ -67,7 +67,19 @@ def meta_learn(
 
 
 def choose_device(device: torch.device | str) -> torch.device:
-    """`"auto"` is CUDA where there is one: with several ranks, the one that is this rank's."""
+    """`"auto"` is CUDA where there is one: with several ranks, the one that is this rank's.
+
+    Raises:
+        ValueError: If it is no device, or there is none of its kind.
+    """
     if device == "auto":
         return ranks.local_device() if torch.cuda.is_available() else torch.device("cpu")
-    return torch.device(device)
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        text = f"{device!r} is no device: give 'auto', 'cpu', 'cuda' or, of several, 'cuda:1'"
+        raise ValueError(text) from error
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        found = torch.cuda.device_count() or "none"
+        raise ValueError(f"there is no device {device!s}: PyTorch finds {found}; try 'cpu'")
+    return chosen

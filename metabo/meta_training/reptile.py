@@ -71,7 +71,7 @@ def reptile(
         The meta-trained network, where `network` was and of its precision.
 
     Raises:
-        ValueError: If the tasks' inputs do not fit the network.
+        ValueError: If the tasks' inputs do not fit the network, or there is no such device.
         DivergedError: If the weights stop being finite; the last good ones are in `error.network`.
         CheckpointError: If the checkpoint to resume from is broken or of another run.
         RankLostError: If another process of a distributed run is gone.

@@ -103,6 +103,13 @@ def test_nothing_is_learned_from_a_wrong_table(
     assert not (tmp_path / "prior").exists()
 
 
+def test_a_device_that_is_not_there(metabo: Run, runs_file: Path, tmp_path: Path) -> None:
+    result = train(metabo, runs_file, tmp_path / "prior", "--device", "cuda:99")
+    assert result.exit_code == 2
+    assert "there is no device cuda:99" in result.stderr
+    assert not list(tmp_path.glob("prior*"))
+
+
 def test_a_folder_that_cannot_be_written(metabo: Run, runs_file: Path) -> None:
     result = train(metabo, runs_file, runs_file / "prior")
     assert result.exit_code == 2

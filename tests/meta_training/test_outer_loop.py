@@ -14,6 +14,7 @@ import torch
 
 import metabo
 from metabo.meta_training.checkpoint import CheckpointError
+from metabo.meta_training.outer_loop import choose_device
 from metabo.meta_training.records import CURVE_COLUMNS, Records
 from metabo.meta_training.reptile import ReptileSettings, reptile
 from metabo.network import MLP
@@ -127,3 +128,18 @@ def test_several_runs_have_records_of_their_own(tmp_path):
 
 if __name__ == "__main__":
     run_until_killed(sys.argv[1])
+
+
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [("cuda:99", "there is no device cuda:99"), ("gpu", "'gpu' is no device: give 'auto', 'cpu'")],
+)
+def test_a_device_that_is_not_there(device, message):
+    with pytest.raises(ValueError, match=message):
+        choose_device(device)
+
+
+def test_auto_is_a_gpu_where_there_is_one():
+    expected = "cuda" if torch.cuda.is_available() else "cpu"
+    assert choose_device("auto").type == expected
+    assert choose_device("cpu") == torch.device("cpu")

@@ -8,6 +8,7 @@ import sys
 
 import numpy
 import pytest
+import torch
 from packaging.version import Version
 
 from metabo.meta_training import fused_kernel
@@ -46,6 +47,18 @@ def test_interpreted_it_takes_the_steps_of_float64():
     command = [sys.executable, "-c", INTERPRETED]
     found = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
+
+
+def test_where_it_cannot_be_made_another_way_is_taken_with_a_warning(monkeypatch):
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    monkeypatch.setattr(fused_kernel, "_multiprocessors", lambda device: 132)
+    weights = [torch.zeros(2, 8), torch.zeros(9, 1)]
+    fused_kernel._has_kernel.cache_clear()
+    with pytest.warns(RuntimeWarning, match="cannot make the inner loop's kernel"):
+        assert not fused_kernel.can_run(weights, torch.zeros(2, 3, 4, 1))
+    assert not fused_kernel.can_run(weights, torch.zeros(2, 3, 4, 1))  # and does not warn again
+    fused_kernel._has_kernel.cache_clear()
 
 
 @pytest.mark.parametrize("architecture", [80, 90])  # A100, H100
