@@ -41,7 +41,7 @@ COUNTS = (3, 5, 10, 20, 30)
 class Settings:
     """What is run."""
 
-    tasks: int = 12  # of each kind
+    tasks: int = 40  # of each kind
     evaluations: int = 30
     candidates: int = 1000  # of Branin and Hartmann-3; curves have 200
     jobs: int = 2

@@ -57,7 +57,8 @@ def descend(
     real = tl.arange(0, points) < num_points
     x, y = _minibatch(X, Y, num_points, sizes[0], points, blocks[0])
     for step in range(num_steps):
-        following = tl.minimum(step + 1, num_steps - 1)  # asked for now, there when it is needed
+        # The next minibatch is asked for now, to be there when it is needed.
+        following = tl.minimum(step + 1, num_steps - 1).to(tl.int64)
         next_x, next_y = _minibatch(
             X + following * X_step,
             Y + following * Y_step,
