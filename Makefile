@@ -38,11 +38,11 @@ notebooks: .venv/.notebooks
 	$(BIN)/python experiments/parts/build_notebooks.py
 
 # A stamp per set of optional packages: installing is repeated when what is wanted has changed.
-INSTALLED := pyproject.toml constraints.txt metabo/meta_training/fused_loop.c
+INSTALLED := pyproject.toml constraints.txt metabo/meta_training/fused_loop.c metabo/mixture/e_step.c
 .venv/.demo .venv/.bench .venv/.notebooks .venv/.dev: .venv/.%: $(INSTALLED)
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --progress-bar on -c constraints.txt -e ".[$*]"
 	touch $@
 
 clean:
-	rm -rf .venv runs build metabo.egg-info metabo/meta_training/*.so .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv runs build metabo.egg-info metabo/*/*.so .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -36,7 +36,7 @@ LAYERS = [
         "table_file",
         "warp",
     },
-    {"adam", "atomic", "cores", "lazy", "seed"},
+    {"adam", "atomic", "cores", "lazy", "native", "seed"},
 ]
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
 OPTIONAL = {

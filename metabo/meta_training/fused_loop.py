@@ -1,24 +1,18 @@
-"""The inner loop of `fused_loop.c`: all steps of a task in one call, where it has been compiled.
-
-Installing metabo compiles it where there is GCC, on Linux and x86-64; elsewhere PyTorch's
-operations do the same.
-"""
+"""The inner loop of `fused_loop.c`: all steps of a task in one call, where it has been compiled."""
 
 from __future__ import annotations
 
 import ctypes
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from ctypes import POINTER, c_float, c_size_t, c_void_p
-from importlib.util import find_spec
 
 import torch
 from torch import Tensor
 
+from metabo.native import load
+
 # As numbered in C.
 _ACTIVATIONS = ("tanh", "relu", "silu", "sigmoid")
-# What PyTorch says of the processors that it has been measured on; without wide registers it loses.
-_PROCESSORS = ("AVX2", "AVX512")
 
 
 class _Problem(ctypes.Structure):
@@ -34,19 +28,7 @@ class _Problem(ctypes.Structure):
     )
 
 
-def _load() -> Callable[[object], int] | None:
-    found = find_spec("metabo.meta_training._fused_loop")
-    if not found or not found.origin or torch.backends.cpu.get_cpu_capability() not in _PROCESSORS:
-        return None
-    try:
-        return ctypes.CDLL(found.origin).descend_all
-    except (OSError, AttributeError) as error:  # built for another machine, or from older source
-        text = f"the compiled inner loop cannot be loaded, so meta-training is slower: {error}"
-        warnings.warn(f"{text}; install metabo again", RuntimeWarning, stacklevel=2)
-        return None
-
-
-_descend_all = _load()
+_descend_all = load("metabo.meta_training._fused_loop", "descend_all")
 
 
 def is_compiled() -> bool:

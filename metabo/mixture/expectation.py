@@ -21,10 +21,12 @@ import torch
 from torch import Tensor
 
 from metabo.cores import on_cores, part_size
+from metabo.mixture import e_step
 from metabo.mixture.statistics import HeadPrior, HeadStatistics
 
 _TASKS = 1024  # whose likely components are found at once
-_CHUNK_BYTES = 5 << 19  # of the pairs' posteriors at once: they stay in the cache of a core
+_PAIRS = 2048  # compiled, at once
+_CHUNK_BYTES = 5 << 19  # else: of the pairs' posteriors at once: they stay in the cache of a core
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +128,13 @@ def moments(statistics: HeadStatistics, prior: HeadPrior, pairs: Pairs) -> tuple
     """What the M step needs, on all cores, and the shares `P` of the pairs."""
     components, _, rank = prior.roots.shape
 
+    def compiled(part: Pairs) -> tuple[Tensor, ...]:
+        return e_step.sum_over_pairs(
+            (part.task, part.component),
+            (statistics.precision, statistics.projection, statistics.energy),
+            (prior.log_weights, prior.means, prior.roots),
+        )
+
     def of(part: Pairs) -> tuple[Tensor, ...]:
         found = expectation(statistics, prior, part)
         heads = found.center.unsqueeze(-1)
@@ -141,6 +150,8 @@ def moments(statistics: HeadStatistics, prior: HeadPrior, pairs: Pairs) -> tuple
         return found.evidence.sum(), *sums, found.shares
 
     size = part_size(max(_CHUNK_BYTES // (8 * max(rank, 1) ** 2), 8), prior.roots.device)
+    if e_step.can_run(prior.roots):
+        of, size = compiled, _PAIRS
     parts = on_cores(of, pairs.split(size))
     *columns, shares = zip(*parts, strict=True)
     return Moments(*(torch.stack(values).sum(0) for values in columns)), torch.cat(shares)

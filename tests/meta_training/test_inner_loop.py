@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import copy
-import platform
-import shutil
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -200,28 +197,7 @@ def test_units_that_are_saturated(activation):
     assert_equal_to_the_loop(network, X * 1e3, Y, step_size=1e-9)
 
 
-def test_it_is_compiled_where_it_can_be():
-    known = platform.system() == "Linux" and platform.machine() == "x86_64"
-    if not known or not shutil.which("gcc"):
-        pytest.skip("needs GCC, on Linux and x86-64")
-    if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
-        pytest.skip("needs a processor with AVX2")
-    assert fused_loop.is_compiled()
-
-
 def test_the_smallest_numbers_are_still_numbers():
     # A library that is linked for fast mathematics has the processor take them for 0, everywhere.
     adapt(MLP(1), *problem(steps=1, tasks=1), step_size=0.1)
     assert (torch.tensor([1e-40]) * 0.5).item() > 0
-
-
-@pytest.mark.parametrize("library", ["of another machine", "of older source"])
-def test_a_library_that_does_not_fit_is_not_used(monkeypatch, tmp_path, library):
-    broken = tmp_path / "_fused_loop.so"
-    broken.write_bytes(b"not for this machine")
-    other = torch._C.__file__  # has not got the function either
-    spec = SimpleNamespace(origin=other if library == "of older source" else str(broken))
-    monkeypatch.setattr(fused_loop, "find_spec", lambda name: spec)
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
-    with pytest.warns(RuntimeWarning, match="install metabo again"):
-        assert fused_loop._load() is None

@@ -15,6 +15,7 @@ from metabo.mixture import (
     HeadStatistics,
     Pairs,
     Remainder,
+    e_step,
     expectation,
     fit_gaussian,
     fit_mixture,
@@ -92,6 +93,16 @@ def test_shifted_statistics_are_those_in_other_coordinates(ragged: Tasks) -> Non
     )
 
 
+@pytest.fixture(params=["compiled", "PyTorch"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways to take the E step."""
+    if request.param == "PyTorch":
+        monkeypatch.setattr(e_step, "_sum_over_pairs", None)
+    elif not e_step.is_compiled():
+        pytest.skip("not compiled")
+
+
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("components", [1, 3])
 def test_no_step_lowers_the_marginal_likelihood(ragged: Tasks, components: int) -> None:
     few, width = HeadStatistics.of_tasks(*ragged, REMAINDER), ragged[0].shape[-1]
@@ -261,6 +272,7 @@ def test_pairs_stay_with_their_task_and_are_joined_once() -> None:
     assert torch.equal(joined.component, Pairs.where(mask | other).component)
 
 
+@pytest.mark.usefixtures("way")
 def test_moments_over_few_pairs_are_those_of_dense_algebra(ragged: Tasks) -> None:
     statistics = HeadStatistics.of_tasks(*ragged, REMAINDER)
     prior = random_prior(3, ragged[0].shape[-1], 4)
@@ -293,3 +305,55 @@ def test_moments_over_few_pairs_are_those_of_dense_algebra(ragged: Tasks) -> Non
     torch.testing.assert_close(found.mass, mass)
     torch.testing.assert_close(found.first, first)
     torch.testing.assert_close(found.second, second)
+
+
+def test_compiled_or_not_the_moments_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not e_step.is_compiled():
+        pytest.skip("not compiled")
+    generator = torch.Generator().manual_seed(0)
+    for features, rank, components in ((17, 17, 9), (33, 20, 3), (8, 8, 2), (5, 1, 7), (1, 1, 1)):
+        half = torch.randn(900, features, 6, generator=generator).double()
+        statistics = HeadStatistics(
+            10 * half @ half.mT,
+            5 * torch.randn(900, features, generator=generator).double(),
+            torch.rand(900, generator=generator).double(),
+        )
+        prior = random_prior(components, features, rank)
+        mask = torch.rand(900, components, generator=generator) < 0.6
+        mask[:, 0] = True  # each task has a pair
+        pairs = Pairs.where(mask)
+        compiled = moments(statistics, prior, pairs)
+        with monkeypatch.context() as patch:
+            patch.setattr(e_step, "_sum_over_pairs", None)
+            expected = moments(statistics, prior, pairs)
+        torch.testing.assert_close(compiled[1], expected[1], rtol=1e-8, atol=1e-10)
+        for name in ("evidence", "mass", "first", "second"):
+            found, exact = getattr(compiled[0], name), getattr(expected[0], name)
+            assert (found - exact).norm() < 1e-10 * exact.norm(), name
+
+
+@pytest.mark.usefixtures("way")
+def test_a_posterior_of_nearly_singular_precision_is_exact() -> None:
+    # Observations of variance 1e-10 in all directions but one, of which they say 1e-16 as much.
+    generator = torch.Generator().manual_seed(0)
+    rotation = torch.linalg.qr(torch.randn(6, 6, generator=generator).double())[0]
+    scales = torch.tensor([1e10, 1e8, 1e6, 1e2, 1.0, 1e-6]).double()
+    precision = rotation @ scales.diag() @ rotation.mT
+    statistics = HeadStatistics(
+        precision[None], torch.zeros(1, 6).double(), torch.zeros(1).double()
+    )
+    identity = HeadPrior(
+        torch.zeros(1).double(), torch.zeros(1, 6).double(), torch.eye(6)[None].double()
+    )
+    found, _ = moments(statistics, identity, Pairs.every(1, 1, precision.device))
+    exact = rotation @ (1 / (1 + scales)).diag() @ rotation.mT
+    torch.testing.assert_close(found.second[0], exact, rtol=1e-5, atol=1e-6)
+    assert float(found.evidence) == pytest.approx(-0.5 * float((1 + scales).log().sum()), abs=1e-6)
+
+
+@pytest.mark.usefixtures("way")
+def test_what_is_not_finite_is_an_error() -> None:
+    precision = torch.full((1, 2, 2), torch.nan).double()
+    statistics = HeadStatistics(precision, torch.zeros(1, 2).double(), torch.zeros(1).double())
+    with pytest.raises(torch.linalg.LinAlgError):
+        moments(statistics, random_prior(1, 2, 2), Pairs.every(1, 1, precision.device))
