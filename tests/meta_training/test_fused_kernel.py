@@ -1,4 +1,4 @@
-"""The inner loop on a GPU."""
+"""The inner loop on a GPU: the kernel, and the graph."""
 
 from __future__ import annotations
 
