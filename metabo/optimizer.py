@@ -20,11 +20,11 @@ from metabo.objective import Defined, Objective, OfNegative, negative, response
 from metabo.prior import Prior
 from metabo.proposer import Proposer
 from metabo.session import Session
-from metabo.session_models import PriorCollapsedWarning, has_collapsed
+from metabo.session_models import PriorCollapsedWarning, has_collapsed, to_ask
 from metabo.space import InputSpace, SpaceError
 from metabo.surrogates.mixture_prior_gp import MixturePriorGP
 
-__all__ = ["Expected", "Optimizer", "PriorCollapsedWarning", "has_collapsed"]
+__all__ = ["Expected", "Optimizer", "PriorCollapsedWarning", "has_collapsed", "to_ask"]
 
 _MANY = 500  # observations: the products of more are worth several threads
 

@@ -195,6 +195,17 @@ class Prior:
         mixture = concatenate([(1 - share, self.mixture), (share, component)])
         return replace(self, mixture=mixture, parameters=parameters)
 
+    def only_broad(self) -> Prior:
+        """What is expected of a task that is not of the family: the broad components alone.
+
+        There must be one.
+        """
+        broad = self.mixture.is_broad.nonzero().squeeze(-1)
+        mixture = self.mixture.select(broad)
+        mixture = mixture.reweighted(mixture.log_weights.log_softmax(-1))
+        parameters = self.parameters and self.parameters.select(broad)
+        return replace(self, mixture=mixture, parameters=parameters)
+
     @property
     def plain_kernels(self) -> PlainKernels:
         """`plain`; a ValueError if there is none."""

@@ -14,6 +14,9 @@ from metabo.session import Session
 from metabo.surrogates.mixture_prior_gp import MixturePriorGP
 
 _COLLAPSED = 0.1  # with less of the posterior on the Prior, the broad part is fitted to the task
+# A Prior may be too sure of what it has not seen, and then sees no more of it. So after so many
+# observations every fifth point is asked for without it, as chosen on training tasks.
+_ALONE_FROM, _ALONE_EVERY = 20, 5
 _CALLER = 6  # frames up from the warning: who calls a method of the Optimizer
 
 
@@ -24,6 +27,15 @@ class PriorCollapsedWarning(UserWarning):
 def has_collapsed(model: MixturePriorGP, num_observations: int) -> bool:
     """Whether observations say that the task is not of the Prior's family; one alone cannot."""
     return num_observations >= 2 and float(model.prior_weight) <= _COLLAPSED
+
+
+def to_ask(model: MixturePriorGP, num_observations: int) -> MixturePriorGP:
+    """What the next point is chosen by: the model or, at times, an ordinary GP alone."""
+    if num_observations < _ALONE_FROM or num_observations % _ALONE_EVERY:
+        return model
+    if not model.prior.mixture.is_broad.any() or has_collapsed(model, num_observations):
+        return model
+    return model.alone()
 
 
 class SessionModels:

@@ -5,13 +5,17 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from botorch.exceptions.errors import UnsupportedError
+from torch import Tensor
 
 from metabo.constraint import Constraint
 from metabo.optimizer import Optimizer
 from metabo.prior import Prior
-from metabo.session_models import PriorCollapsedWarning, has_collapsed
+from metabo.session_models import PriorCollapsedWarning, has_collapsed, to_ask
+from metabo.surrogates import MixturePriorGP
 
 Made = Callable[..., Prior]
+Observe = Callable[..., tuple[Tensor, Tensor]]
 
 
 def collapsed(prior: Prior, **settings: object) -> Optimizer:
@@ -72,3 +76,29 @@ def test_a_model_is_made_once_after_each_tell(make_prior: Made) -> None:
     assert len(model.data) == 3
     optimizer.ask(2)
     assert optimizer.model is model
+
+
+def test_at_times_a_point_is_asked_for_without_a_prior(make_prior: Made, observe: Observe) -> None:
+    prior = make_prior(broad=0.1)
+    X, Y = observe(prior, 26)
+    Y = MixturePriorGP(X[:1], Y[:1], prior).posterior(X).mean.detach()  # of the family
+    models = {n: MixturePriorGP(X[:n], Y[:n], prior) for n in range(1, 27)}
+    assert not any(has_collapsed(model, n) for n, model in models.items())
+    asked = {n: to_ask(model, n) for n, model in models.items()}
+    assert [n for n in asked if asked[n] is not models[n]] == [20, 25]
+    alone = asked[25]
+    assert float(alone.prior_weight) == 0
+    # What was fitted is the component that with_fitted_broad() adds, and few others are believed.
+    fitted = models[25].with_fitted_broad().prior.mixture
+    torch.testing.assert_close(alone.prior.mixture.lengthscales[-1], fitted.lengthscales[-1])
+    assert alone.prior.mixture.is_broad.all()
+    assert alone.prior.mixture.num_components == 21
+
+
+def test_a_prior_without_broad_components_is_always_asked(
+    make_prior: Made, observe: Observe
+) -> None:
+    model = MixturePriorGP(*observe(make_prior(), 20), make_prior())
+    assert to_ask(model, 20) is model
+    with pytest.raises(UnsupportedError, match="alone"):
+        model.alone()

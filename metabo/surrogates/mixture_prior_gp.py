@@ -239,6 +239,17 @@ class MixturePriorGP(Model, GP, FantasizeMixin):
         prior = self._conditioned_prior.with_fitted_broad()
         return self._rebuilt(self.data, prior, prior)
 
+    def alone(self) -> MixturePriorGP:
+        """An ordinary GP fitted to these observations, as if the task were not of the family.
+
+        Raises:
+            UnsupportedError: As of `with_fitted_broad`.
+        """
+        if not bool(self.prior.mixture.is_broad.any()):
+            raise UnsupportedError("alone() needs a Prior with broad components")
+        prior = self.prior.only_broad()
+        return self._rebuilt(self.data, prior, prior).with_fitted_broad()
+
     def parameter_posterior(self) -> ParameterPosterior:
         """What the observations say of the parameters of a family in closed form.
 

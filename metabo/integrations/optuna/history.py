@@ -13,7 +13,7 @@ from torch import Tensor
 
 from metabo.column import LARGEST
 from metabo.integrations.optuna.distributions import point
-from metabo.optimizer import PriorCollapsedWarning, has_collapsed
+from metabo.optimizer import PriorCollapsedWarning, has_collapsed, to_ask
 from metabo.prior import Prior
 from metabo.space import InputSpace, SpaceError
 from metabo.surrogates.kriging_believer import believe
@@ -69,7 +69,7 @@ class History:
         if has_collapsed(model, len(self.X)):
             _warn(len(self.X), float(model.prior_weight))
             model = model.with_fitted_broad()
-        return believe(model, self.X_running, self.X_failed, None)
+        return believe(to_ask(model, len(self.X)), self.X_running, self.X_failed, None)
 
 
 def _point(space: InputSpace, trial: FrozenTrial) -> Tensor | None:
