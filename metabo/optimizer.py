@@ -42,7 +42,8 @@ class Optimizer:
 
     A suggestion is *pending* from when it is asked for until it is told. Proposals avoid pending
     points: they are made as if the model's expectation had been measured there. A failed
-    evaluation is taken for as bad as the model's 90% interval allows (`believe`).
+    evaluation is taken for as bad as the model's 90% interval allows (`believe`). From twenty
+    observations on, every fifth proposal is by an ordinary Gaussian process of the task alone.
 
     Args:
         prior: From `metabo.meta_train` or `Prior.load`.

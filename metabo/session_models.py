@@ -14,8 +14,8 @@ from metabo.session import Session
 from metabo.surrogates.mixture_prior_gp import MixturePriorGP
 
 _COLLAPSED = 0.1  # with less of the posterior on the Prior, the broad part is fitted to the task
-# A Prior may be too sure of what it has not seen, and then sees no more of it. So after so many
-# observations every fifth point is asked for without it, as chosen on training tasks.
+# A Prior may be too sure of what nobody has looked at, and then nobody will. So after so many
+# observations every fifth point is asked for without it; before, each is worth too much.
 _ALONE_FROM, _ALONE_EVERY = 20, 5
 _CALLER = 6  # frames up from the warning: who calls a method of the Optimizer
 
