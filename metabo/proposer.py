@@ -15,7 +15,7 @@ from metabo.constraint import Constraint, LogFeasibleImprovement
 from metabo.objective import Objective
 from metabo.prior import Prior
 from metabo.session import Session, meant
-from metabo.session_models import SessionModels, to_ask
+from metabo.session_models import SessionModels
 from metabo.surrogates.incumbent_improvement import LogIncumbentImprovement
 from metabo.surrogates.kriging_believer import believe
 from metabo.surrogates.mixture_prior_gp import MixturePriorGP
@@ -61,8 +61,8 @@ class Proposer:
             ValueError: If the objective is undefined.
         """
         columns, pending = self._columns(fixed), self._session.pending
-        model, others = self.models.of_response, self.models.of_constraints
-        model = to_ask(model, len(self._session.Y))
+        response, others = self.models.of_response, self.models.of_constraints
+        model = self.models.to_ask(response)
         for _ in range(count):
             believing = believe(model, pending, self._session.failed, objective)
             acquisition = self._acquisition(believing, others, objective, met)

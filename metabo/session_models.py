@@ -56,12 +56,19 @@ class SessionModels:
         self._prior, self._constraints, self._session = prior, constraints, session
         self._warned: set[str | None] = set()
         self._made: dict[str | None, tuple[Tensor, MixturePriorGP]] = {}
+        self._asked: tuple[MixturePriorGP, MixturePriorGP] | None = None
 
     @property
     def of_response(self) -> MixturePriorGP:
         """In the Prior's units, where larger is better."""
         session, sign = self._session, self._prior.sign
         return self._of(None, lambda: MixturePriorGP(session.X, sign * session.Y, self._prior))
+
+    def to_ask(self, model: MixturePriorGP) -> MixturePriorGP:
+        """What the next point is chosen by, where `model` is that of the response."""
+        if self._asked is None or self._asked[0] is not model:  # a fit for each tell, not each ask
+            self._asked = model, to_ask(model, len(self._session.Y))
+        return self._asked[1]
 
     @property
     def of_constraints(self) -> list[MixturePriorGP]:

@@ -117,6 +117,13 @@ INLINE double posterior(const Problem *p, size_t pair, size_t stride, const doub
     return p->log_weights[k] - 0.5 * (energy - dot(r, gradient, center)) - half_log;
 }
 
+/* One past the last pair of the task whose first pair is given. */
+INLINE size_t end_of_task(const Problem *p, size_t pair) {
+    size_t end = pair + 1;
+    while (end < p->num_pairs && p->task[end] == p->task[pair]) end++;
+    return end;
+}
+
 /* All pairs of one task, from `pair` to `end`. */
 INLINE void of_task(const Problem *p, size_t pair, size_t end, size_t stride, const double *roots,
                     double *scratch, double *found) {
@@ -148,7 +155,7 @@ INLINE void of_task(const Problem *p, size_t pair, size_t end, size_t stride, co
 INLINE void of_tasks(const Problem *p, size_t stride, const double *roots, double *scratch,
                      double *found) {
     for (size_t pair = 0, end; pair < p->num_pairs; pair = end) {
-        for (end = pair + 1; end < p->num_pairs && p->task[end] == p->task[pair];) end++;
+        end = end_of_task(p, pair);
         of_task(p, pair, end, stride, roots, scratch, found);
     }
 }
@@ -167,7 +174,7 @@ with_avx2(const Problem *p, size_t stride, const double *roots, double *scratch,
 int sum_over_pairs(const Problem *p) {
     size_t stride = padded(p->rank), most = 0;
     for (size_t pair = 0, end; pair < p->num_pairs; pair = end) {
-        for (end = pair + 1; end < p->num_pairs && p->task[end] == p->task[pair];) end++;
+        end = end_of_task(p, pair);
         if (end - pair > most) most = end - pair;
     }
     size_t rows = p->num_components * p->num_features + p->num_features + 1 + most * (p->rank + 1);
